@@ -1,0 +1,366 @@
+"""Reading: what a picture was read as, with everything that came with it; and files of readings."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+import os
+import re
+import secrets
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TextIO, get_args
+
+from rdkit import Chem, rdBase
+from rdkit.Chem.Draw import rdMolDraw2D
+
+FinishReason = Literal["end", "length", "no molecule", "error"]
+Format = Literal["smi", "csv", "jsonl", "sdf", "mol"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+#: Columns of :meth:`Reading.row` and of CSV files, in this order.
+COLUMNS = (
+    "source",
+    "page",
+    "smiles",
+    "cxsmiles",
+    "inchikey",
+    "confidence",
+    "valid",
+    "finish_reason",
+    "warnings",
+    "alternatives",
+    "scale",
+    "model",
+    "ms",
+    "error",
+    "error_type",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One picture, read.
+
+    Attributes:
+        smiles: RDKit canonical, full stereo; None if there is no molecule.
+        cxsmiles: with labels that plain SMILES cannot hold, else None.
+        molfile: coordinates lie on the picture (x, -y in pixels).
+        inchikey: None without a molecule or with unknown labels.
+        confidence: calibrated probability, 0 to 1, that ``smiles`` is right.
+        tokens: the walk, without ``<`` and ``>``.
+        places: (x, y) of each token in pixels of the original picture.
+        probabilities: of each token, 0 to 1.
+        finish_reason: ``end``, ``length`` (cut off), ``no molecule`` or ``error``.
+        warnings: what was read otherwise than drawn.
+        alternatives: other (smiles, confidence), best first.
+        source: path or name of the picture.
+        page: index of the page or frame, from 0.
+        scale: bond length in pixels of the original picture.
+        model: name of the weights and the device they ran on.
+        ms: time for this picture in milliseconds.
+        error, error_type: message and class name if the picture could not be read.
+    """
+
+    smiles: str | None = None
+    cxsmiles: str | None = None
+    molfile: str | None = None
+    inchikey: str | None = None
+    confidence: float = 0.0
+    tokens: tuple[str, ...] = ()
+    places: tuple[tuple[float, float], ...] = ()
+    probabilities: tuple[float, ...] = ()
+    finish_reason: FinishReason = "end"
+    warnings: tuple[str, ...] = ()
+    alternatives: tuple[tuple[str, float], ...] = ()
+    source: str | None = None
+    page: int | None = None
+    scale: float | None = None
+    model: str | None = None
+    ms: float | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+    @property
+    def mol(self) -> Chem.Mol | None:
+        """The molecule with its places and stereo; None if there is none. Yours to change."""
+        mol = _parse(self.molfile, self.smiles)
+        return None if mol is None else Chem.Mol(mol)
+
+    @property
+    def valid(self) -> bool:
+        """True if the whole picture was read and ``smiles`` is a molecule by RDKit's rules."""
+        # RDKit takes "" for a molecule, and what follows a blank for a name.
+        return (
+            self.error is None
+            and self.finish_reason == "end"
+            and bool(self.smiles)
+            and not re.search(r"\s", self.smiles or "")
+            and _parse(None, self.smiles) is not None
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, ready for JSON: lists for tuples, no NaN, alternatives as objects."""
+        out: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "alternatives":
+                value = [{"smiles": s, "confidence": _finite(c)} for s, c in value]
+            elif f.name == "places":
+                value = [[_finite(x), _finite(y)] for x, y in value]
+            elif isinstance(value, tuple):
+                value = [_finite(v) for v in value]
+            else:
+                value = _finite(value)
+            out[f.name] = value
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Reading:
+        """The inverse of :meth:`to_dict`; missing fields take their defaults.
+
+        Raises:
+            ValueError: a field that readings do not have, or a value of the wrong shape.
+        """
+        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
+            raise ValueError(f"not a field of a reading: {', '.join(unknown)}")
+        kept = dict(data)
+        try:
+            for name in ("tokens", "probabilities", "warnings"):
+                if name in kept:
+                    kept[name] = tuple(kept[name])
+            if "places" in kept:
+                kept["places"] = tuple((_number(x), _number(y)) for x, y in kept["places"])
+            if "alternatives" in kept:
+                kept["alternatives"] = tuple(
+                    (a["smiles"], a["confidence"]) for a in kept["alternatives"]
+                )
+        except (TypeError, KeyError) as err:
+            raise ValueError(f"not a reading: {err}") from err
+        return cls(**kept)
+
+    def row(self) -> dict[str, str | int | float | bool | None]:
+        """One flat row with the keys of :data:`COLUMNS`; lists are joined by ``; ``."""
+        row: dict[str, str | int | float | bool | None] = {
+            name: _finite(getattr(self, name)) for name in COLUMNS
+        }
+        row["warnings"] = "; ".join(self.warnings)
+        row["alternatives"] = "; ".join(f"{s} {c:.4g}" for s, c in self.alternatives)
+        return row
+
+    def _repr_png_(self) -> bytes | None:
+        return draw(self.mol)
+
+    def _repr_html_(self) -> str:
+        picture = draw(self.mol)
+        rows = [
+            ("source", self.source if self.page is None else f"{self.source}, page {self.page}"),
+            ("SMILES", self.cxsmiles or self.smiles),
+            ("InChIKey", self.inchikey),
+            ("confidence", f"{self.confidence:.2f}" if self.smiles else None),
+            ("ended", None if self.finish_reason == "end" else self.finish_reason),
+            ("warnings", "; ".join(self.warnings) or None),
+            ("error", self.error),
+        ]
+        cells = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>"
+            for name, value in rows
+            if value is not None
+        )
+        image = (
+            f'<img alt="structure" src="data:image/png;base64,{b64encode(picture).decode()}">'
+            if picture
+            else ""
+        )
+        return f"<div>{image}<table>{cells}</table></div>"
+
+
+def draw(mol: Chem.Mol | None, size: tuple[int, int] = (240, 320)) -> bytes | None:
+    """A PNG of a molecule in its own layout, or RDKit's if it has none.
+
+    Args:
+        mol: drawn if not None.
+        size: (height, width) in pixels.
+    """
+    if mol is None or not mol.GetNumAtoms():
+        return None
+    with rdBase.BlockLogs():
+        canvas = rdMolDraw2D.MolDraw2DCairo(size[1], size[0])
+        try:
+            rdMolDraw2D.PrepareAndDrawMolecule(canvas, mol)
+        except (RuntimeError, ValueError):
+            return None
+        canvas.FinishDrawing()
+        return bytes(canvas.GetDrawingText())
+
+
+@lru_cache(maxsize=256)
+def _parse(molfile: str | None, smiles: str | None) -> Chem.Mol | None:
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromMolBlock(molfile) if molfile else None
+        if mol is None and smiles:
+            mol = Chem.MolFromSmiles(smiles)
+    return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+# ---- files ----------------------------------------------------------------------------------
+
+
+def write(
+    readings: Iterable[Reading], path: str | os.PathLike[str], format: Format | None = None
+) -> int:
+    """Write readings to a file that appears whole or not at all.
+
+    ``jsonl`` and ``csv`` hold every reading, failed ones with their error; ``smi`` (SMILES, tab,
+    source) and ``sdf`` leave out those without a molecule; ``mol`` takes exactly one.
+
+    Args:
+        readings: taken one at a time, so any number will do.
+        path: replaced if it exists.
+        format: by the suffix of the path if None.
+
+    Returns:
+        The number of readings written.
+
+    Raises:
+        ValueError: unknown format, or not exactly one molecule for ``mol``.
+        OSError: the file cannot be written; one that was there before is left as it was.
+    """
+    target = Path(path)
+    name = format or target.suffix.lstrip(".").lower()
+    if name not in _WRITERS:
+        raise ValueError(f"unknown format {name!r}: one of {', '.join(FORMATS)}")
+    with _replacing(target) as out:
+        return _WRITERS[name](readings, out)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[TextIO]:
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        # File names that are not UTF-8 would otherwise stop a batch at its last step.
+        with open(draft, "x", encoding="utf-8", errors="backslashreplace", newline="") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _line(value: object) -> str:
+    """A value on one line: no control character can end a field or a record."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(value)).split(" "))
+
+
+def _write_smi(readings: Iterable[Reading], out: TextIO) -> int:
+    count = 0
+    for r in readings:
+        if r.smiles:
+            out.write(f"{_line(r.smiles)}\t{_line(r.source or '')}\n")
+            count += 1
+    return count
+
+
+def _write_jsonl(readings: Iterable[Reading], out: TextIO) -> int:
+    count = 0
+    for r in readings:
+        out.write(json.dumps(r.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
+        count += 1
+    return count
+
+
+def _write_csv(readings: Iterable[Reading], out: TextIO) -> int:
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(COLUMNS)
+    count = 0
+    for r in readings:
+        table.writerow([_cell(value) for value in r.row().values()])
+        count += 1
+    return count
+
+
+def _cell(value: object) -> object:
+    # A spreadsheet runs a cell that begins so as a formula.
+    if isinstance(value, str) and value.lstrip(" ")[:1] in ("=", "+", "-", "@", "\t", "\r", "\n"):
+        return "'" + value
+    return value
+
+
+def _write_sdf(readings: Iterable[Reading], out: TextIO) -> int:
+    count = 0
+    for r in readings:
+        block = _block(r)
+        if block is None:
+            continue
+        out.write(block)
+        for name, value in (
+            ("SMILES", r.cxsmiles or r.smiles),
+            ("confidence", f"{r.confidence:.4f}"),
+            ("source", r.source),
+            ("page", r.page),
+            ("model", r.model),
+        ):
+            if value is not None and _line(value).strip():
+                out.write(f">  <{name}>\n{_line(value)}\n\n")
+        out.write("$$$$\n")
+        count += 1
+    return count
+
+
+def _write_mol(readings: Iterable[Reading], out: TextIO) -> int:
+    blocks = [_block(r) for r in readings]
+    if len(blocks) != 1 or blocks[0] is None:
+        raise ValueError("a mol file holds one molecule: use sdf for more, csv or jsonl for none")
+    out.write(blocks[0])
+    return 1
+
+
+def _block(reading: Reading) -> str | None:
+    """The molfile, or one in RDKit's layout if the reading has only SMILES."""
+    if reading.molfile:
+        return reading.molfile.rstrip("\n") + "\n"
+    mol = reading.mol
+    if mol is None:
+        return None
+    with rdBase.BlockLogs():
+        return str(Chem.MolToMolBlock(mol, forceV3000=mol.GetNumAtoms() > 999))
+
+
+_WRITERS: dict[str, Callable[[Iterable[Reading], TextIO], int]] = {
+    "smi": _write_smi,
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "sdf": _write_sdf,
+    "mol": _write_mol,
+}
+
+
+def text(readings: Iterable[Reading], format: Format) -> str:
+    """What :func:`write` would put into a file, for downloads and standard output.
+
+    Raises:
+        ValueError: as :func:`write`.
+    """
+    if format not in _WRITERS:
+        raise ValueError(f"unknown format {format!r}: one of {', '.join(FORMATS)}")
+    out = io.StringIO()
+    _WRITERS[format](readings, out)
+    return out.getvalue()

@@ -1,0 +1,133 @@
+"""Files of SMILES to laid-out molecules, ready to be drawn."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdCoordGen, rdDepictor
+
+MAX_HEAVY = 80
+HELD_OUT = 200  # every 200th line is never trained on
+
+
+def read_smiles(path: Path, held_out: bool = False) -> list[str]:
+    """The SMILES of a file, one a line, ``.gz`` or plain; what follows a blank is a name.
+
+    Every HELD_OUT-th line is kept apart: ``held_out`` asks for those instead of the others.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        return [
+            line.split()[0]
+            for i, line in enumerate(lines)
+            if line.strip() and (i % HELD_OUT == 0) == held_out
+        ]
+
+
+def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
+    """Give a molecule 2D coordinates by one of several methods; False if none are sound."""
+    pick = rng.random()
+    with rdBase.BlockLogs():
+        if pick < 0.25:
+            try:
+                rdCoordGen.AddCoords(mol)
+            except (RuntimeError, ValueError):
+                return False
+        else:
+            rdDepictor.Compute2DCoords(
+                mol, canonOrient=pick < 0.6, useRingTemplates=pick > 0.8, clearConfs=True
+            )
+    xy = mol.GetConformer().GetPositions()[:, :2]
+    if not np.isfinite(xy).all():
+        return False
+    if len(xy) > 1:
+        gaps = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + np.eye(len(xy)) * 9
+        if gaps.min() < 0.35 * 1.5:  # atoms on top of one another can't be read by anyone
+            return False
+    return True
+
+
+def _stereo(mol: Chem.Mol, rng: np.random.Generator) -> None:
+    """Give a flat molecule random tetrahedral stereo."""
+    for i, tag in Chem.FindMolChiralCenters(mol, includeUnassigned=True, useLegacyImplementation=False):
+        if tag == "?":
+            way = Chem.ChiralType.CHI_TETRAHEDRAL_CW if rng.random() < 0.5 else (
+                Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
+            mol.GetAtomWithIdx(i).SetChiralTag(way)
+    Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+
+
+def _hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
+    """Draw the hydrogen of some stereocentres in rings, as natural-product chemists do."""
+    centres = [
+        a.GetIdx()
+        for a in mol.GetAtoms()
+        if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+        and a.GetTotalNumHs() == 1
+        and a.IsInRing()
+        and rng.random() < 0.6
+    ]
+    return Chem.AddHs(mol, onlyOnAtoms=centres) if centres else mol
+
+
+class Corpus:
+    """An endless supply of laid-out molecules.
+
+    Layouts cost more than drawings, so each is used ``uses`` times, far apart: molecules wait in
+    a pool from which one is taken at random.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        seed: int | Sequence[int] = 0,
+        weights: Sequence[float] | None = None,
+        held_out: bool = False,
+        pool: int = 2000,
+        uses: int = 3,
+    ) -> None:
+        self.files = [read_smiles(f, held_out) for f in files]
+        if not any(self.files):
+            raise ValueError(f"no molecules in {', '.join(map(str, files))}")
+        share = np.array(weights or [math.sqrt(len(f)) for f in self.files], dtype=np.float64)
+        self.shares = np.cumsum(share / share.sum())
+        self.rng = np.random.default_rng(seed)
+        self.pool: list[Chem.Mol] = []
+        self.left: list[int] = []
+        self.pool_size, self.uses = pool, uses
+
+    def _fresh(self) -> Chem.Mol:
+        """A new molecule with coordinates."""
+        rng = self.rng
+        while True:
+            lines = self.files[int(np.searchsorted(self.shares, rng.random()))]
+            smiles = lines[int(rng.integers(len(lines)))]
+            # long lines are rare in the files and hard to read: keep their share
+            if len(smiles) < 25 and rng.random() < 0.35:
+                continue
+            with rdBase.BlockLogs():
+                mol = Chem.MolFromSmiles(smiles)
+                if mol is None or not 1 <= mol.GetNumHeavyAtoms() <= MAX_HEAVY:
+                    continue
+                if rng.random() < 0.12:
+                    _stereo(mol, rng)
+                if rng.random() < 0.15:
+                    mol = _hydrogens(mol, rng)
+                if layout(mol, rng):
+                    return mol
+
+    def __iter__(self) -> Iterator[Chem.Mol]:
+        while True:
+            if len(self.pool) < self.pool_size and (len(self.pool) < 32 or self.rng.random() < 0.5):
+                self.pool.append(self._fresh())
+                self.left.append(self.uses)
+            i = int(self.rng.integers(len(self.pool)))
+            yield self.pool[i]
+            self.left[i] -= 1
+            if not self.left[i]:
+                self.pool[i], self.left[i] = self._fresh(), self.uses

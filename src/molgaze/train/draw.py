@@ -1,0 +1,754 @@
+"""A molecule to a grey picture and the place of every token, drawn by several hands.
+
+``own`` is our rasteriser: fast, every knob of style ours. ``rdkit`` and ``indigo`` are the programs
+that chemists' pictures come from. Every hand returns a :class:`Drawing`; all are deterministic for
+a given random generator.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageFont
+from rdkit import Chem
+
+from ..molecule import graph as graph_of
+from ..walk import Graph, is_atom
+from .condense import condense, invent
+
+Ink = NDArray[np.uint8]  # (H, W), 0 paper .. 255 ink
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts")
+FONT_NAMES = re.compile(
+    r"(DejaVu|Liberation|Free|Nimbus|C059|P052|URW|texgyre|Roboto|OpenSans|Lato|Arimo|Tinos)", re.I
+)
+FONT_REFUSED = re.compile(r"(Math|Symbol|D050000L|Z003|chorus|FreeMono(Oblique|BoldOblique))", re.I)
+
+
+@dataclass
+class Drawing:
+    """A picture of a molecule and what it shows, in the picture's own pixels."""
+
+    ink: Ink
+    graph: Graph
+    bond: float
+    """Bond length in pixels."""
+    gray: bool = True
+    """False where the hand drew without anti-aliasing."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one drawing looks. Lengths in bond lengths unless said."""
+
+    bond: float  # pixels
+    line: float = 0.06
+    gap: float = 0.18  # between the strokes of a double bond
+    inner: float = 0.12  # how much the inner stroke is cut at each end
+    wedge: float = 0.2  # width of the wide end
+    hashes: float = 0.1  # spacing of a hashed wedge
+    hash_tapers: bool = True
+    font: str = ""
+    bold_font: bool = False
+    size: float = 0.5  # cap height
+    sub: float = 0.7  # size of subscripts
+    drop: float = 0.3  # how far a subscript sinks, in cap heights
+    clear: float = 0.08  # paper kept around glyphs
+    methyls: float = 0.0  # share of terminal carbons written CH3
+    carbons: float = 0.0  # share of other carbons written C
+    circles: bool = False
+    circled_charges: bool = False
+    flat_digits: bool = False  # NH2 with its 2 on the line
+    stacked: float = 0.7  # NH in a ring: hydrogen above or below
+    centred_symbols: bool = False  # Cl centred as a whole, not on its C
+    symmetric: float = 0.1  # share of chain double bonds drawn symmetric
+    abbreviations: float = 0.0
+    variables: float = 0.0
+    bold: bool = False  # every line heavy
+    clutter: float = 0.0
+
+
+@functools.cache
+def fonts() -> tuple[str, ...]:
+    """Every usable font file of this machine, sorted; at least one or FileNotFoundError."""
+    found = sorted(
+        str(p)
+        for folder in FONT_FOLDERS
+        if folder.is_dir()
+        for p in folder.rglob("*")
+        if p.suffix.lower() in {".ttf", ".otf"}
+        and FONT_NAMES.search(p.name)
+        and not FONT_REFUSED.search(p.name)
+    )
+    if not found:
+        raise FileNotFoundError(f"no fonts under {', '.join(map(str, FONT_FOLDERS))}")
+    return tuple(found)
+
+
+def style(rng: np.random.Generator, heavy: int = 25) -> Style:
+    """A random style; larger molecules are drawn with shorter bonds."""
+    u = rng.random
+    bond = float(np.exp(rng.normal(math.log(44.0), 0.35)))
+    bond = min(max(bond, 22.0), 80.0 if heavy < 30 else 56.0 if heavy < 50 else 42.0)
+    heavy_lines = u() < 0.06
+    line = float(np.exp(rng.normal(math.log(0.062), 0.4)))
+    return Style(
+        bond=bond,
+        line=min(max(line, 0.02), 0.15) * (1.6 if heavy_lines else 1.0),
+        gap=float(rng.uniform(0.11, 0.27)),
+        inner=float(rng.choice([0.0, rng.uniform(0.05, 0.2)], p=[0.15, 0.85])),
+        wedge=float(rng.uniform(0.12, 0.36)),
+        hashes=float(rng.uniform(0.07, 0.2)),
+        hash_tapers=u() < 0.7,
+        font=str(fonts()[int(rng.integers(len(fonts())))]),
+        size=float(rng.uniform(0.36, 0.62)),
+        sub=float(rng.uniform(0.6, 0.85)),
+        drop=float(rng.uniform(0.15, 0.5)),
+        clear=float(rng.uniform(0.02, 0.14)),
+        methyls=float(rng.choice([0.0, 1.0, 0.5], p=[0.72, 0.2, 0.08])),
+        carbons=float(rng.choice([0.0, 0.05, 1.0], p=[0.93, 0.05, 0.02])),
+        circles=u() < 0.04,
+        circled_charges=u() < 0.1,
+        flat_digits=u() < 0.08,
+        stacked=float(rng.choice([0.0, 0.8, 1.0], p=[0.2, 0.4, 0.4])),
+        centred_symbols=u() < 0.3,
+        symmetric=float(rng.choice([0.0, 0.15, 1.0], p=[0.6, 0.35, 0.05])),
+        abbreviations=float(rng.choice([0.0, 0.4, 0.9], p=[0.45, 0.3, 0.25])),
+        variables=float(rng.choice([0.0, 0.3], p=[0.94, 0.06])),
+        bold=heavy_lines,
+        clutter=float(rng.choice([0.0, 1.0], p=[0.86, 0.14])),
+    )
+
+
+# --- glyphs ---------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=256)
+def _font(path: str, pixels: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _glyph(path: str, pixels: int, char: str) -> tuple[Ink, float, float, float]:
+    """(mask, left, top, advance); left and top from the pen on the baseline, y down."""
+    font = _font(path, pixels)
+    left, top, right, bottom = font.getbbox(char, anchor="ls")
+    mask = font.getmask(char, mode="L", anchor="ls")
+    width, height = mask.size
+    shape = np.asarray(mask, dtype=np.uint8).reshape(height, width)
+    if (width, height) != (right - left, bottom - top):
+        shape = shape[: int(bottom - top), : int(right - left)]
+    return shape, float(left), float(top), float(font.getlength(char))
+
+
+@functools.lru_cache(maxsize=4096)
+def _cap_height(path: str) -> float:
+    """Cap height over font size."""
+    _, top, _, bottom = _font(path, 100).getbbox("H", anchor="ls")
+    return max(float(bottom - top), 20.0) / 100.0
+
+
+@dataclass
+class Text:
+    """Glyphs laid out around an anchor at the origin, in pixels."""
+
+    items: list[tuple[str, int, float, float]] = field(default_factory=list)  # char, px, pen x, y
+    boxes: list[Box] = field(default_factory=list)
+
+    def shifted(self, dx: float, dy: float) -> Text:
+        return Text(
+            [(c, s, x + dx, y + dy) for c, s, x, y in self.items],
+            [(a + dx, b + dy, c + dx, d + dy) for a, b, c, d in self.boxes],
+        )
+
+    def extend(self, other: Text) -> None:
+        self.items += other.items
+        self.boxes += other.boxes
+
+
+def _levels(text: str) -> list[int]:
+    """0 on the line, -1 subscript, 1 superscript, for each character of a label."""
+    levels = []
+    for i, char in enumerate(text):
+        before = text[i - 1] if i else ""
+        if char.isdigit():
+            if before == "" or before == "(":
+                levels.append(1 if i + 1 < len(text) and text[i + 1].isalpha() and i == 0 else 0)
+            elif before.isdigit():
+                levels.append(levels[-1])
+            elif before in ",-'":
+                levels.append(0)
+            else:
+                levels.append(-1)
+        elif char in "+-" and i == len(text) - 1 and i:
+            levels.append(1)
+        else:
+            levels.append(0)
+    if len(text) > 1 and text[0].isdigit() and text[1].isdigit():
+        k = len(text) - len(text.lstrip("0123456789"))
+        levels[:k] = [1] * k
+    return levels
+
+
+def _set(
+    text: str, levels: Sequence[int], look: Style, cap: float, anchor: int, whole: int = 1
+) -> Text:
+    """Set a line of text so that glyphs anchor .. anchor + whole - 1 are centred on the origin."""
+    pixels = max(int(round(cap / _cap_height(look.font))), 5)
+    small = max(int(round(pixels * look.sub)), 5)
+    out = Text()
+    pen = 0.0
+    for char, level in zip(text, levels, strict=True):
+        size = pixels if level == 0 else small
+        shift = 0.0 if level == 0 else cap * (look.drop if level < 0 else -0.45)
+        shape, left, top, advance = _glyph(look.font, size, char)
+        y = cap / 2 + shift
+        out.items.append((char, size, pen, y))
+        h, w = shape.shape
+        out.boxes.append((pen + left, y + top, pen + left + w, y + top + h))
+        pen += max(advance, 1.0)
+    first, last = out.boxes[anchor], out.boxes[anchor + whole - 1]
+    return out.shifted(-(first[0] + last[2]) / 2, 0.0)
+
+
+def _paste(canvas: Ink, text: Text, font: str) -> None:
+    height, width = canvas.shape
+    for char, size, x, y in text.items:
+        shape, left, top, _ = _glyph(font, size, char)
+        x0, y0 = int(round(x + left)), int(round(y + top))
+        h, w = shape.shape
+        a, b = max(y0, 0), min(y0 + h, height)
+        c, d = max(x0, 0), min(x0 + w, width)
+        if a < b and c < d:
+            spot = canvas[a:b, c:d]
+            np.maximum(spot, shape[a - y0 : b - y0, c - x0 : d - x0], out=spot)
+
+
+# --- the drawn graph ------------------------------------------------------------------------------
+
+
+@dataclass
+class Sketch:
+    """A graph ready to be drawn: unit bond length, y down, with what the hand needs to know."""
+
+    graph: Graph
+    hydrogens: list[int]
+    rings: list[tuple[int, ...]]
+    reverse: dict[int, str]
+    """Label -> its text when it is written towards the left."""
+
+
+def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
+    """Turn a molecule with a 2D conformer into what a hand draws.
+
+    Groups are condensed to labels, rings get circles, the layout is turned and mirrored at random
+    (a mirrored layout swaps wedges and hashes, so the stereochemistry stays).
+    """
+    whole = graph_of(mol, rng)
+    n = mol.GetNumAtoms()
+    hydrogens = [a.GetTotalNumHs() if a.GetAtomicNum() else 0 for a in mol.GetAtoms()]
+    labels: dict[int, str] = {}
+    reverse: dict[int, str] = {}
+    gone: set[int] = set()
+    if look.abbreviations > 0:
+        for group in condense(mol, rng, look.abbreviations):
+            gone.update(set(group.atoms) - {group.anchor})
+            labels[group.anchor] = f"[{group.text}]"
+            reverse[group.anchor] = group.reverse
+    if look.variables > 0:
+        for atom in mol.GetAtoms():
+            i = atom.GetIdx()
+            plain = atom.GetDegree() == 1 and atom.GetAtomicNum() == 6 and i not in gone
+            if plain and i not in labels and rng.random() < look.variables:
+                text = invent(rng)
+                bond = atom.GetBonds()[0]
+                if bond.GetBondTypeAsDouble() == 1.0 and bond.GetBondDir() == Chem.BondDir.NONE:
+                    labels[i], reverse[i] = f"[{text}]", text
+    keep = [i for i in range(n) if i not in gone]
+    new = {old: i for i, old in enumerate(keep)}
+    bonds = [(new[a], new[b], k) for a, b, k in whole.bonds if a in new and b in new]
+    rings = [
+        tuple(new[i] for i in ring)
+        for ring in mol.GetRingInfo().AtomRings()
+        if all(i in new for i in ring)
+    ]
+    if look.circles:
+        bonds = _circle(mol, bonds, keep)
+
+    xy = np.asarray(whole.places, dtype=np.float64)[keep]
+    lengths = [math.dist(xy[a], xy[b]) for a, b, _ in bonds]
+    unit = float(np.median(lengths)) if lengths else 1.5
+    xy = (xy - xy.mean(0)) / max(unit, 1e-6)
+    if rng.random() < 0.5:
+        xy[:, 0] *= -1
+        swap = {"w": "h", "h": "w"}
+        bonds = [(a, b, swap.get(k, k)) for a, b, k in bonds]
+    pick = rng.random()
+    if pick < 0.4:
+        angle = 0.0
+    elif pick < 0.75:
+        angle = float(rng.integers(12)) * math.pi / 6
+    else:
+        angle = float(rng.uniform(0, 2 * math.pi))
+    if angle:
+        c, s = math.cos(angle), math.sin(angle)
+        xy = xy @ np.array([[c, s], [-s, c]])
+    if rng.random() < 0.15:
+        xy = xy + rng.normal(0, 0.03, xy.shape)  # hand-placed atoms
+    if rng.random() < 0.1:
+        xy[:, 0] *= rng.uniform(0.85, 1.18)
+    atoms = [labels.get(i, whole.atoms[i]) for i in keep]
+    return Sketch(
+        Graph(atoms, xy, bonds),
+        [hydrogens[i] for i in keep],
+        rings,
+        {new[i]: t for i, t in reverse.items()},
+    )
+
+
+def _circle(
+    mol: Chem.Mol, bonds: list[tuple[int, int, str]], keep: list[int]
+) -> list[tuple[int, int, str]]:
+    """Write lone aromatic six-rings with a circle: every bond of the ring becomes ``:``."""
+    aromatic = [
+        ring
+        for ring in mol.GetRingInfo().AtomRings()
+        if all(mol.GetAtomWithIdx(i).GetIsAromatic() for i in ring)
+    ]
+    new = {old: i for i, old in enumerate(keep)}
+    marked: set[frozenset[int]] = set()
+    for ring in aromatic:
+        alone = not any(set(ring) & set(other) for other in aromatic if other is not ring)
+        if len(ring) == 6 and alone and all(i in new for i in ring):
+            marked |= {
+                frozenset((new[a], new[b]))
+                for a, b in zip(ring, (*ring[1:], ring[0]), strict=True)
+            }
+    return [
+        (a, b, ":" if frozenset((a, b)) in marked and k in "-=" else k) for a, b, k in bonds
+    ]
+
+
+# --- our own hand ---------------------------------------------------------------------------------
+
+
+class _Pen:
+    """Filled shapes on a canvas with coordinates to a sixteenth of a pixel."""
+
+    def __init__(self, canvas: Ink) -> None:
+        self.canvas = canvas
+
+    def polygon(self, points: Iterable[Point]) -> None:
+        corners = np.array([[x * 16, y * 16] for x, y in points])
+        cv2.fillConvexPoly(self.canvas, np.round(corners).astype(np.int32), 255, cv2.LINE_8, 4)
+
+    def line(self, a: Point, b: Point, width: float) -> None:
+        dx, dy = b[0] - a[0], b[1] - a[1]
+        length = math.hypot(dx, dy)
+        if length < 1e-6:
+            return
+        # cv2 fills the outline's pixels too: half a pixel less on each side keeps the width
+        half = max(width - 1.0, 0.0) / 2
+        nx, ny = -dy / length * half, dx / length * half
+        self.polygon(
+            [
+                (a[0] + nx, a[1] + ny),
+                (b[0] + nx, b[1] + ny),
+                (b[0] - nx, b[1] - ny),
+                (a[0] - nx, a[1] - ny),
+            ]
+        )
+
+    def dot(self, at: Point, radius: float) -> None:
+        centre = (int(round(at[0] * 16)), int(round(at[1] * 16)))
+        cv2.circle(self.canvas, centre, int(round(radius * 16)), 255, -1, cv2.LINE_8, 4)
+
+    def curve(self, points: Sequence[Point], width: float) -> None:
+        path = np.round(np.array(points) * 16).astype(np.int32)
+        cv2.polylines(
+            self.canvas, [path], False, 255, max(int(round(width)), 1), cv2.LINE_8, 4
+        )
+
+
+def _leave(a: Point, b: Point, boxes: Sequence[Box], margin: float) -> float:
+    """Share of the way from a to b after which the line is clear of all boxes."""
+    leave = 0.0
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    for left, top, right, bottom in boxes:
+        enter, out = 0.0, 1.0
+        for p, d, low, high in (
+            (a[0], dx, left - margin, right + margin),
+            (a[1], dy, top - margin, bottom + margin),
+        ):
+            if abs(d) < 1e-9:
+                if not low < p < high:
+                    out = -1.0
+                continue
+            s, t = (low - p) / d, (high - p) / d
+            if s > t:
+                s, t = t, s
+            enter, out = max(enter, s), min(out, t)
+        if out > enter and enter < 0.55:
+            leave = max(leave, out)
+    return min(leave, 1.0)
+
+
+def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> Drawing:
+    """Draw with our own rasteriser.
+
+    Args:
+        mol: a molecule with one 2D conformer.
+        rng: all chance comes from here.
+        look: the style; random if not given.
+    """
+    look = look or style(rng, mol.GetNumHeavyAtoms())
+    plan = sketch(mol, look, rng)
+    graph = plan.graph
+    scale = look.bond
+    xy = graph.places * scale
+    neighbours: list[list[int]] = [[] for _ in graph.atoms]
+    for a, b, _ in graph.bonds:
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+
+    texts: dict[int, Text] = {}
+    glyphs: dict[int, NDArray[np.float64]] = {}
+    for i in range(len(graph.atoms)):
+        text, spots = _atom_text(i, plan, neighbours[i], xy, look, rng)
+        if text is not None:
+            texts[i] = text.shifted(xy[i, 0], xy[i, 1])
+            if spots is not None:
+                glyphs[i] = spots + xy[i]
+
+    pad = 0.6 * scale
+    corners = np.array([box for t in texts.values() for box in t.boxes] or [[0.0] * 4])
+    low = np.minimum(xy.min(0), corners[:, :2].min(0) if texts else xy.min(0)) - pad
+    high = np.maximum(xy.max(0), corners[:, 2:].max(0) if texts else xy.max(0)) + pad
+    notes = _clutter(low + pad, high - pad, look, rng) if look.clutter else []
+    for note in notes:
+        for box in note.boxes:
+            low, high = np.minimum(low, box[:2]), np.maximum(high, box[2:])
+    width, height = (int(math.ceil(v)) for v in high - low)
+    canvas: Ink = np.zeros((height, width), np.uint8)
+    xy = xy - low
+    texts = {i: t.shifted(-low[0], -low[1]) for i, t in texts.items()}
+
+    pen = _Pen(canvas)
+    inside = _ring_centres(plan, xy)
+    for bond in graph.bonds:
+        _draw_bond(pen, bond, xy, texts, neighbours, inside, look, rng)
+    line = max(look.line * scale, 1.0)
+    for ring in plan.rings:
+        edges = {frozenset(e) for e in zip(ring, (*ring[1:], ring[0]), strict=True)}
+        if len(ring) == 6 and all(
+            k == ":" for a, b, k in graph.bonds if frozenset((a, b)) in edges
+        ):
+            centre = xy[list(ring)].mean(0)
+            spokes = np.linspace(0, 2 * math.pi, 40)
+            radius = 0.55 * scale
+            pen.curve(
+                [(centre[0] + radius * math.cos(s), centre[1] + radius * math.sin(s)) for s in spokes],
+                line,
+            )
+    for text in texts.values():
+        _paste(canvas, text, look.font)
+    for note in notes:
+        _paste(canvas, note.shifted(-low[0], -low[1]), look.font)
+    shown = Graph(graph.atoms, xy, graph.bonds, {i: g - low for i, g in glyphs.items()})
+    return Drawing(canvas, shown, scale)
+
+
+def _clutter(low: NDArray[np.float64], high: NDArray[np.float64], look: Style,
+             rng: np.random.Generator) -> list[Text]:
+    """Captions and numbers near the molecule that are no part of it."""
+    out = []
+    cap = look.size * look.bond * float(rng.uniform(0.8, 1.4))
+    for _ in range(1 + (rng.random() < 0.2)):
+        number = int(rng.integers(1, 400))
+        roman = str(rng.choice(["I", "II", "III", "IV", "V", "VI", "Ia", "Ib", "IIa", "X", "XI"]))
+        words = [f"({number})", f"({roman})", f"{number}", f"Example {number}", f"Compound {number}",
+                 f"Formula {roman}", f"[{number}]", f"({number}{'abc'[number % 3]})", f"Ex. {number}",
+                 "mixture", "racemic", "and", f"[{roman}]", f"{number}.", f"Cpd {number}", "or",
+                 f"m/z {number}", f"Int-{number}", f"{number}a", "cis", "trans", "+", ";", ","]
+        text = words[int(rng.integers(len(words)))]
+        note = _set(text, [0] * len(text), look, cap, 0)
+        boxes = np.array(note.boxes)
+        size = boxes[:, 2:].max(0) - boxes[:, :2].min(0)
+        gap = look.bond * float(rng.uniform(0.8, 1.6))
+        side = rng.random()
+        middle = (low + high) / 2
+        spread = rng.uniform(-0.4, 0.4, 2) * (high - low)
+        if side < 0.6:
+            at = np.array([middle[0] + spread[0] - size[0] / 2, high[1] + gap + size[1] / 2])
+        elif side < 0.7:
+            at = np.array([middle[0] + spread[0] - size[0] / 2, low[1] - gap - size[1] / 2])
+        elif side < 0.9:
+            at = np.array([high[0] + gap, middle[1] + spread[1]])
+        else:
+            at = np.array([low[0] - gap - size[0], middle[1] + spread[1]])
+        shift = at - np.array([boxes[0, 0], 0.0])
+        placed = note.shifted(float(shift[0]), float(shift[1]))
+        apart = all(
+            p[2] < q[0] - 5 or q[2] < p[0] - 5 or p[3] < q[1] - 5 or q[3] < p[1] - 5
+            for other in out
+            for p in placed.boxes
+            for q in other.boxes
+        )
+        if apart:
+            out.append(placed)
+    return out
+
+
+_SYMBOL = re.compile(r"^([A-Z][a-z]?|\*)(\.{0,2})(?:(\d*)([+-]))?$")
+
+
+def _atom_text(
+    i: int,
+    plan: Sketch,
+    neighbours: list[int],
+    xy: NDArray[np.float64],
+    look: Style,
+    rng: np.random.Generator,
+) -> tuple[Text | None, NDArray[np.float64] | None]:
+    """The text of an atom around its place, and the glyph places if it is a label."""
+    name = plan.graph.atoms[i]
+    cap = look.size * look.bond
+    ways = [
+        (float(xy[j, 0] - xy[i, 0]), float(xy[j, 1] - xy[i, 1])) for j in neighbours
+    ]
+    if not is_atom(name):
+        text = name[1:-1] if name.startswith("[") else name
+        towards = sum(dx / (math.hypot(dx, dy) + 1e-9) for dx, dy in ways)
+        steep = all(abs(dx) < 0.35 * abs(dy) for dx, dy in ways)
+        backwards = i in plan.reverse and ((towards > 0.2) if not steep else rng.random() < 0.15)
+        if backwards:
+            text = plan.reverse[i]
+            plan.graph.atoms[i] = f"[{text}]"
+        levels = [0] * len(text) if look.flat_digits else _levels(text)
+        if backwards:
+            # the last glyph on the line meets the bond, not its subscript
+            anchor = max((k for k, v in enumerate(levels) if v == 0), default=0)
+        else:
+            anchor = next((k for k, c in enumerate(text) if c.isupper()), 0)
+        laid = _set(text, levels, look, cap, anchor)
+        boxes = np.array(laid.boxes)
+        return laid, (boxes[:, :2] + boxes[:, 2:]) / 2
+
+    match = _SYMBOL.match(name)
+    assert match is not None, name
+    symbol, dots, count, sign = match.groups()
+    hydrogens = plan.hydrogens[i]
+    if symbol == "C" and not dots and not sign and neighbours:
+        share = look.methyls if len(neighbours) == 1 else look.carbons
+        if not share or rng.random() >= share:
+            return None, None
+    charge = f"{count or ''}{sign}" if sign else ""
+    out = _set(symbol, [0] * len(symbol), look, cap, 0, len(symbol) if look.centred_symbols else 1)
+    right = max(box[2] for box in out.boxes)
+    left = min(box[0] for box in out.boxes)
+    low = 0.06 * cap
+    if hydrogens:
+        hs = "H" if hydrogens == 1 else f"H{hydrogens}"
+        levels = [0] + [0 if look.flat_digits else -1] * (len(hs) - 1)
+        tag = _set(hs, levels, look, cap, 0)
+        tag_left, tag_right = min(b[0] for b in tag.boxes), max(b[2] for b in tag.boxes)
+        side = _free_side(ways, look, rng)
+        if side == "right":
+            tag = tag.shifted(right + low - tag_left, 0.0)
+            right = max(b[2] for b in tag.boxes)
+        elif side == "left":
+            tag = tag.shifted(left - low - tag_right, 0.0)
+            left = min(b[0] for b in tag.boxes)
+        else:
+            step = cap * (1.25 if side == "down" else -1.25)
+            tag = tag.shifted(0.0, step)
+        out.extend(tag)
+    if charge:
+        mark = _set(charge.replace("-", "\u2212"), [1] * len(charge), look, cap, 0)
+        mark = mark.shifted(right + 1.5 * low - min(b[0] for b in mark.boxes), 0.0)
+        right = max(b[2] for b in mark.boxes)
+        out.extend(mark)
+    for k in range(len(dots)):
+        mark = _set("\u2022", [1], look, cap, 0)
+        out.extend(mark.shifted(right + low - min(b[0] for b in mark.boxes), k * 0.3 * cap))
+    return out, None
+
+
+def _free_side(ways: Sequence[Point], look: Style, rng: np.random.Generator) -> str:
+    """Where hydrogens go: the first of right, left, down, up that no bond points to."""
+
+    def crowding(x: float, y: float) -> float:
+        return max(((dx * x + dy * y) / (math.hypot(dx, dy) + 1e-9) for dx, dy in ways), default=-1)
+
+    if len(ways) <= 1:
+        return "left" if crowding(1, 0) > 0.3 else "right"
+    right, left = crowding(1, 0), crowding(-1, 0)
+    down, up = crowding(0, 1), crowding(0, -1)
+    if min(right, left) > 0.3 and rng.random() < look.stacked:
+        return "down" if down < up else "up"
+    if right <= 0.6:
+        return "right"
+    if left <= 0.6:
+        return "left"
+    best = min((down, "down"), (up, "up"), (right, "right"), (left, "left"))
+    return best[1]
+
+
+def _ring_centres(plan: Sketch, xy: NDArray[np.float64]) -> dict[frozenset[int], Point]:
+    """Bond -> centre of its smallest ring (six-rings with more double bonds first)."""
+    kinds = {frozenset((a, b)): k for a, b, k in plan.graph.bonds}
+    centres: dict[frozenset[int], Point] = {}
+
+    def rank(ring: tuple[int, ...]) -> tuple[int, int]:
+        edges = zip(ring, (*ring[1:], ring[0]), strict=True)
+        doubles = sum(kinds.get(frozenset(e)) == "=" for e in edges)
+        return (-doubles if len(ring) == 6 else 0, len(ring))
+
+    for ring in sorted(plan.rings, key=rank):
+        if len(ring) > 8:
+            continue
+        centre = xy[list(ring)].mean(0)
+        for e in zip(ring, (*ring[1:], ring[0]), strict=True):
+            centres.setdefault(frozenset(e), (float(centre[0]), float(centre[1])))
+    return centres
+
+
+def _draw_bond(
+    pen: _Pen,
+    bond: tuple[int, int, str],
+    xy: NDArray[np.float64],
+    texts: dict[int, Text],
+    neighbours: list[list[int]],
+    inside: dict[frozenset[int], Point],
+    look: Style,
+    rng: np.random.Generator,
+) -> None:
+    i, j, kind = bond
+    a: Point = (float(xy[i, 0]), float(xy[i, 1]))
+    b: Point = (float(xy[j, 0]), float(xy[j, 1]))
+    length = math.dist(a, b)
+    if length < 1e-6:
+        return
+    ux, uy = (b[0] - a[0]) / length, (b[1] - a[1]) / length
+    nx, ny = -uy, ux
+    line = max(look.line * look.bond, 1.0)
+    clear = look.clear * look.bond + line / 2
+    empty: list[Box] = []
+
+    def cut(p: Point, q: Point) -> tuple[Point, Point] | None:
+        s = _leave(p, q, texts[i].boxes if i in texts else empty, clear)
+        t = _leave(q, p, texts[j].boxes if j in texts else empty, clear)
+        if s + t > 0.92:  # labels almost touch: a stub is still drawn
+            if s + t >= 1.9:
+                return None
+            middle = (s + 1 - t) / 2
+            s, t = max(middle - 0.06, 0.0), max(1 - middle - 0.06, 0.0)
+        dx, dy = q[0] - p[0], q[1] - p[1]
+        return (p[0] + s * dx, p[1] + s * dy), (q[0] - t * dx, q[1] - t * dy)
+
+    def stroke(shift: float, trim_a: float = 0.0, trim_b: float = 0.0, width: float = line) -> None:
+        p = (a[0] + nx * shift + ux * trim_a, a[1] + ny * shift + uy * trim_a)
+        q = (b[0] + nx * shift - ux * trim_b, b[1] + ny * shift - uy * trim_b)
+        ends = cut(p, q)
+        if ends:
+            # bare corners overlap a little, so that two strokes make a joint
+            p, q = ends
+            extra = line * 0.3 if shift == 0 else 0.0
+            ea = extra if i not in texts else 0.0
+            eb = extra if j not in texts else 0.0
+            pen.line((p[0] - ux * ea, p[1] - uy * ea), (q[0] + ux * eb, q[1] + uy * eb), width)
+
+    gap = max(look.gap * look.bond, line + 2.0)
+    if kind in "-:":
+        stroke(0.0)
+    elif kind == "=":
+        centre = inside.get(frozenset((i, j)))
+        trim = look.inner * look.bond
+        terminal = len(neighbours[i]) == 1 or len(neighbours[j]) == 1
+        if centre is not None:
+            side = 1.0 if (centre[0] - a[0]) * nx + (centre[1] - a[1]) * ny > 0 else -1.0
+            stroke(0.0)
+            stroke(side * gap, trim, trim)
+        elif (terminal and rng.random() < 0.85) or rng.random() < look.symmetric:
+            stroke(gap / 2)
+            stroke(-gap / 2)
+        else:
+            lean = 0.0
+            for end, other, at in ((i, j, a), (j, i, b)):
+                for k in neighbours[end]:
+                    if k != other:
+                        v = (xy[k, 0] - at[0]) * nx + (xy[k, 1] - at[1]) * ny
+                        lean += math.copysign(1.0, v)
+            side = math.copysign(1.0, lean) if lean else (1.0 if rng.random() < 0.5 else -1.0)
+            stroke(0.0)
+            stroke(side * gap, 0.0 if i in texts or len(neighbours[i]) == 1 else trim,
+                   0.0 if j in texts or len(neighbours[j]) == 1 else trim)
+    elif kind == "#":
+        gap = max(gap * 0.85, line + 2.0)
+        trim = look.inner * look.bond * (rng.random() < 0.3)
+        stroke(0.0)
+        stroke(gap, trim, trim)
+        stroke(-gap, trim, trim)
+    elif kind == "$":
+        for k in (-1.5, -0.5, 0.5, 1.5):
+            stroke(k * gap * 0.8)
+    else:
+        ends = cut(a, b)
+        if ends is None:
+            return
+        p, q = ends
+        span = math.dist(p, q)
+        half = max(look.wedge * look.bond / 2, line * 1.1)
+        if kind == "w":
+            w0 = line / 2 * 0.8
+            pen.polygon([
+                (p[0] + nx * w0, p[1] + ny * w0), (q[0] + nx * half, q[1] + ny * half),
+                (q[0] - nx * half, q[1] - ny * half), (p[0] - nx * w0, p[1] - ny * w0),
+            ])
+        elif kind == "h":
+            thick = max(line * 0.9, 1.0)
+            step = max(look.hashes * look.bond, thick * 1.7)
+            count = max(int(span / step) + 1, 3)
+            for k in range(count):
+                s = k / (count - 1)
+                w = half * (0.12 + 0.88 * s) if look.hash_tapers else half * 0.85
+                x, y = p[0] + (q[0] - p[0]) * s, p[1] + (q[1] - p[1]) * s
+                pen.line((x + nx * w, y + ny * w), (x - nx * w, y - ny * w), thick)
+        elif kind == "~":
+            waves = max(round(span / (0.22 * look.bond)), 3)
+            points = []
+            for k in range(waves * 8 + 1):
+                s = k / (waves * 8)
+                v = math.sin(s * waves * math.pi) * half * 0.75
+                points.append((p[0] + (q[0] - p[0]) * s + nx * v, p[1] + (q[1] - p[1]) * s + ny * v))
+            pen.curve(points, line)
+        elif kind == "x":
+            h = gap / 2
+            pen.line((p[0] + nx * h, p[1] + ny * h), (q[0] - nx * h, q[1] - ny * h), line)
+            pen.line((p[0] - nx * h, p[1] - ny * h), (q[0] + nx * h, q[1] + ny * h), line)
+        elif kind == "?":
+            count = max(int(span / (0.14 * look.bond)), 3)
+            for k in range(count):
+                s, t = k / count, (k + 0.55) / count
+                pen.line((p[0] + (q[0] - p[0]) * s, p[1] + (q[1] - p[1]) * s),
+                         (p[0] + (q[0] - p[0]) * t, p[1] + (q[1] - p[1]) * t), line)
+        elif kind == "d":
+            head = min(0.25 * look.bond, span / 2)
+            pen.line(p, (q[0] - ux * head / 2, q[1] - uy * head / 2), line)
+            pen.polygon([q, (q[0] - ux * head + nx * head / 2.5, q[1] - uy * head + ny * head / 2.5),
+                         (q[0] - ux * head - nx * head / 2.5, q[1] - uy * head - ny * head / 2.5)])
+
+
+def hand(mol: Chem.Mol, rng: np.random.Generator) -> Drawing:
+    """Draw with a hand picked at random."""
+    return own(mol, rng)

@@ -1,0 +1,331 @@
+"""The gaze reader: CNN encoder, Bahdanau attention over inked cells, GRU decoder.
+
+Attention is taught where to look: every token of a walk has a place, and the attention map of its
+step is trained towards that place. In training the context is read at the true place, so no step
+waits for another's attention; in reading the peak of the map is the place.
+
+Shapes: B pictures, T steps, L inked cells, (h, w) cells of 8x8 pixels, D features, A attention
+width, E location width, H hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..walk import VOCABULARY
+
+CELL = 8  # pixels a side
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of the network."""
+
+    stem: int = 32
+    """Channels at stride 2."""
+    fine: int = 64
+    """Channels at stride 4."""
+    coarse: int = 128
+    """Channels at stride 8."""
+    dilations: tuple[int, ...] = (1, 2, 4, 2, 1)
+    """One residual block at stride 8 for each."""
+    features: int = 256
+    attention: int = 96
+    location: int = 16
+    reach: int = 6
+    """How far a place is felt by the location term, in cells."""
+    embedding: int = 64
+    hidden: int = 384
+    dropout: float = 0.1
+    vocabulary: int = len(VOCABULARY)
+
+
+@dataclass
+class Batch:
+    """Walks and their pictures, padded. Places in cells; NaN where there is none."""
+
+    ink: Tensor  # (B, 1, 8h, 8w) float 0..1
+    cells: Tensor  # (B, L, 2) int64, x and y of inked cells; padded with -1
+    tokens: Tensor  # (B, T + 1) int64 from '<' on, 0 is padding
+    places: Tensor  # (B, T + 1, 2) float
+    atoms: Tensor  # (B, T + 1, 2) the atom that this token put down
+    bonds: Tensor  # (B, T + 1, 2) the midpoint of the bond that this token closed
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside the identity."""
+
+    def __init__(self, width: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
+        self.first_norm = nn.BatchNorm2d(width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.first_norm(self.first(x)))
+        return F.relu(x + self.second_norm(self.second(y)))
+
+
+class Encoder(nn.Module):
+    """Ink (B, 1, 8h, 8w) to features (B, D, h, w); full resolution is left at once."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+
+        def halve(a: int, b: int) -> list[nn.Module]:
+            # an even kernel keeps cell centres where they are: pixel 8 i + 3.5
+            return [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+
+        self.layers = nn.Sequential(
+            *halve(1, size.stem),
+            *halve(size.stem, size.fine),
+            Residual(size.fine),
+            *halve(size.fine, size.coarse),
+            *(Residual(size.coarse, d) for d in size.dilations),
+            nn.Conv2d(size.coarse, size.features, 1),
+        )
+
+    def forward(self, ink: Tensor) -> Tensor:
+        features: Tensor = self.layers(ink)
+        return features
+
+
+class Location(nn.Module):
+    """What a cell knows of the walk so far: last gaze, atoms put down, bonds crossed.
+
+    Each kind of mark has a table of (2 reach + 1)^2 vectors, one for each offset in whole cells;
+    the marks of a walk add up. The same as a convolution over maps of marks, at the cost of a
+    look-up.
+    """
+
+    GAZE, ATOM, BOND = range(3)
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.reach = size.reach
+        self.side = 2 * size.reach + 1
+        self.tables = nn.Parameter(torch.randn(3 * self.side**2, size.location) * 0.1)
+
+    def forward(self, kind: int, cells: Tensor, marks: Tensor) -> Tensor:
+        """Vectors (B, T, L, E) of marks (B, T, 2) seen from cells (B, L, 2), both in cells."""
+        offset = torch.round(cells.float()[:, None] - marks[:, :, None])  # (B, T, L, 2)
+        near = (offset.abs() <= self.reach).all(-1)  # False for NaN
+        x, y = torch.where(near[..., None], offset, 0.0).long().unbind(-1)
+        index = (kind * self.side + y + self.reach) * self.side + x + self.reach
+        if not self.training:
+            return F.embedding(index, self.tables) * near[..., None]
+        # most pairs are far apart: look up the others only
+        flat = near.flatten().nonzero()[:, 0]
+        found = F.embedding(index.flatten()[flat], self.tables)
+        none = found.new_zeros(near.numel(), found.shape[-1])
+        return none.index_copy(0, flat, found).unflatten(0, near.shape)
+
+
+class Gaze(nn.Module):
+    """Encoder, attention and decoder; see the module's text for the shapes."""
+
+    def __init__(self, size: Size | None = None) -> None:
+        super().__init__()
+        size = size or Size()
+        self.size = size
+        self.encoder = Encoder(size)
+        self.location = Location(size)
+        self.embedding = nn.Embedding(size.vocabulary, size.embedding)
+        # attention: V tanh(W1 features + W2 [hidden, last token] + U location)
+        self.w1 = nn.Linear(size.features, size.attention)
+        self.w2 = nn.Linear(size.hidden + size.embedding, size.attention)
+        self.u = nn.Linear(size.location, size.attention, bias=False)
+        self.v = nn.Linear(size.attention, 1, bias=False)
+        step = size.features + size.location + size.embedding + 4
+        self.gru = nn.GRU(step, size.hidden, batch_first=True)
+        self.dense = nn.Linear(size.hidden + size.features, size.hidden)
+        self.dropout = nn.Dropout(size.dropout)
+        self.out = nn.Linear(size.hidden, size.vocabulary)
+
+    # --- pieces shared by training and reading ---
+
+    @staticmethod
+    def read(features: Tensor, places: Tensor) -> Tensor:
+        """Features (B, D, h, w) at places (B, T, 2), bilinear: (B, T, D)."""
+        h, w = features.shape[2:]
+        scale = torch.tensor([w, h], dtype=places.dtype, device=places.device)
+        grid = (places + 0.5) / scale * 2 - 1
+        out = F.grid_sample(features, grid[:, :, None], align_corners=False)  # (B, D, T, 1)
+        return out[..., 0].transpose(1, 2)
+
+    def scores(self, keys: Tensor, query: Tensor, location: Tensor) -> Tensor:
+        """Attention logits (B, T, L) from keys (B, L, A), query (B, T, A), location (.., E)."""
+        together = keys[:, None] + query[:, :, None] + self.u(location)
+        scores: Tensor = self.v(torch.tanh(together))[..., 0]
+        return scores
+
+    @staticmethod
+    def motion(place: Tensor, before: Tensor) -> Tensor:
+        """The jump of the gaze as (.., 4): direction, and length twice (near and far)."""
+        jump = torch.nan_to_num(place - before)
+        length = jump.norm(dim=-1, keepdim=True)
+        return torch.cat([jump / (length + 0.1), (length / 3).clamp(max=2), length / 20], -1)
+
+    def words(self, hidden: Tensor, context: Tensor) -> Tensor:
+        """Token logits (.., V) from hidden (.., H) and context (.., D)."""
+        dense = F.relu(self.dense(torch.cat([hidden, context], -1)))
+        logits: Tensor = self.out(self.dropout(dense))
+        return logits
+
+    # --- training: all steps at once, the gaze given ---
+
+    def forward(
+        self, batch: Batch, jitter: float = 0.0, share: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Token logits and attention under the true gaze.
+
+        Args:
+            batch: B walks of T steps.
+            jitter: noise on the given gaze, standard deviation in cells.
+            share: share of the steps whose attention is worked out.
+
+        Returns:
+            logits (B, T, V); attention logits (B, S, L), -inf outside ink; the S steps' indices.
+        """
+        features = self.encoder(batch.ink)
+        noise = torch.randn_like(batch.places) * jitter if jitter else 0.0
+        gaze = batch.places + noise
+        before, place = gaze[:, :-1], gaze[:, 1:]
+        steps = place.shape[1]
+        atoms, bonds = batch.atoms[:, :-1] + 0.0, batch.bonds[:, :-1] + 0.0
+        if jitter:
+            atoms = atoms + torch.randn_like(atoms) * jitter
+            bonds = bonds + torch.randn_like(bonds) * jitter
+
+        kinds = Location
+        where = torch.nan_to_num(place)
+        context = self.read(features.float(), where)  # (B, T, D)
+        past = torch.ones(steps, steps, device=where.device).tril()  # marks put down before t
+        seen = self.location(kinds.ATOM, where, atoms) + self.location(kinds.BOND, where, bonds)
+        # (B, s, t, E): mark s seen from place t; summed over s <= t
+        here = torch.einsum("bste,ts->bte", seen, past)
+        token = self.embedding(batch.tokens[:, :-1])
+        given = torch.cat([context, here, token, self.motion(place, before)], -1)
+        hidden, _ = self.gru(given)  # (B, T, H)
+        logits = self.words(hidden, context)
+
+        if share < 1:
+            chosen = torch.randperm(steps, device=where.device)[: max(int(steps * share), 1)]
+        else:
+            chosen = torch.arange(steps, device=where.device)
+        valid = batch.cells[..., 0] >= 0  # (B, L)
+        index = (batch.cells[..., 1] * features.shape[3] + batch.cells[..., 0]).clamp(min=0)
+        inked = features.flatten(2).transpose(1, 2)  # (B, hw, D)
+        inked = inked.gather(1, index[..., None].expand(-1, -1, inked.shape[2]))
+        earlier = F.pad(hidden, (0, 0, 1, 0))[:, :-1]
+        query = self.w2(torch.cat([earlier, token], -1)[:, chosen])
+        marks = self.location(kinds.ATOM, batch.cells, atoms)
+        marks = marks + self.location(kinds.BOND, batch.cells, bonds)  # (B, T, L, E)
+        spots = torch.matmul(past[chosen], marks.flatten(2)).unflatten(2, marks.shape[2:])
+        spots = spots + self.location(kinds.GAZE, batch.cells, before[:, chosen])
+        scores = self.scores(self.w1(inked), query, spots).float()
+        return logits.float(), scores.masked_fill(~valid[:, None], -torch.inf), chosen
+
+    # --- reading: one step, the gaze its own ---
+
+    def look(self, features: Tensor, cells: Tensor) -> Tensor:
+        """Attention keys (1, L, A) of the inked cells (L, 2) of one picture's features."""
+        inked = features[0, :, cells[:, 1], cells[:, 0]].transpose(0, 1)  # (L, D)
+        keys: Tensor = self.w1(inked)[None]
+        return keys
+
+    def attend(
+        self, keys: Tensor, cells: Tensor, hidden: Tensor, token: Tensor, place: Tensor,
+        seen: Tensor,
+    ) -> Tensor:
+        """Attention weights (K, L) of K hypotheses over one picture's cells.
+
+        Args:
+            keys: (1, L, A). cells: (L, 2). hidden: (K, H). token: (K,) the last one written.
+            place: (K, 2) the last gaze, NaN at the start. seen: (K, L, E) sum of marks so far.
+        """
+        query = self.w2(torch.cat([hidden, self.embedding(token)], -1))[:, None]
+        spots = seen + self.location(Location.GAZE, cells[None], place[:, None])[:, 0]
+        scores = self.scores(keys, query, spots[:, None])[:, 0]
+        return torch.softmax(scores, -1)
+
+    def step(
+        self, features: Tensor, hidden: Tensor, token: Tensor, before: Tensor, place: Tensor,
+        here: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Read at the chosen places: token log-probabilities (K, V) and the new hidden (K, H).
+
+        Args:
+            features: (1, D, h, w). hidden: (K, H). token: (K,). before, place: (K, 2) last and
+                new gaze. here: (K, E) marks so far seen from the new place.
+        """
+        context = self.read(features, place[None])[0]
+        given = torch.cat([context, here, self.embedding(token), self.motion(place, before)], -1)
+        out, _ = self.gru(given[:, None], hidden[None])
+        hidden = out[:, 0]
+        return F.log_softmax(self.words(hidden, context), -1), hidden
+
+
+def attention_target(batch: Batch, chosen: Tensor, sigma: float = 0.6) -> tuple[Tensor, Tensor]:
+    """A small Gaussian around each chosen step's place, over the inked cells.
+
+    Returns:
+        Weights (B, S, L) that sum to one, and which steps (B, S) have such a place.
+    """
+    place = batch.places[:, 1:][:, chosen]
+    distance = ((batch.cells.float()[:, None] - place[:, :, None]) ** 2).sum(-1)
+    weight = torch.exp(-distance / (2 * sigma**2))
+    weight = torch.nan_to_num(weight) * (batch.cells[:, None, :, 0] >= 0)
+    total = weight.sum(-1)
+    known = (total > 0.1) & (batch.tokens[:, 1:][:, chosen] > 0)
+    return weight / total.clamp(min=1e-6)[..., None], known
+
+
+@dataclass
+class Loss:
+    """What a batch costs, and how well it was read under the true gaze."""
+
+    total: Tensor
+    token: Tensor
+    attention: Tensor
+    """Kullback-Leibler divergence from the target."""
+    token_right: Tensor
+    peak_right: Tensor
+    """Share of steps whose attention peaks in the true cell."""
+    walk_right: Tensor
+
+
+def loss(
+    model: Gaze, batch: Batch, jitter: float = 0.0, share: float = 1.0, weight: float = 0.5
+) -> Loss:
+    """Token cross-entropy plus weight times attention cross-entropy."""
+    logits, scores, chosen = model(batch, jitter, share)
+    answer = batch.tokens[:, 1:]
+    real = answer > 0
+    token = F.cross_entropy(logits.flatten(0, 1), answer.flatten(), ignore_index=0)
+    target, known = attention_target(batch, chosen)
+    log = F.log_softmax(scores, -1)
+    log = torch.where(torch.isfinite(log), log, 0.0)
+    cross = -(target * log).sum(-1)
+    count = known.sum().clamp(min=1)
+    attention = (cross * known).sum() / count
+    with torch.no_grad():
+        entropy = -(target * torch.log(target.clamp(min=1e-9))).sum(-1)
+        divergence = ((cross - entropy) * known).sum() / count
+        hit = logits.argmax(-1) == answer
+        peak = scores.argmax(-1) == target.argmax(-1)
+        walk = (hit | ~real).all(1)
+        token_right = (hit & real).sum() / real.sum().clamp(min=1)
+        peak_right = (peak & known).sum() / count
+    return Loss(
+        token + weight * attention, token.detach(), divergence, token_right, peak_right,
+        walk.float().mean(),
+    )

@@ -1,0 +1,190 @@
+"""reading.py: the result and its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rdkit import Chem
+from rdkit.Chem import rdDepictor
+
+from molgaze.reading import COLUMNS, FORMATS, Reading, draw, text, write
+
+
+def reading(smiles: str, **more: object) -> Reading:
+    mol = Chem.MolFromSmiles(smiles)
+    rdDepictor.Compute2DCoords(mol)
+    fields: dict[str, object] = {
+        "smiles": Chem.MolToSmiles(mol),
+        "molfile": Chem.MolToMolBlock(mol),
+        "inchikey": Chem.MolToInchiKey(mol),
+        "confidence": 0.9,
+        "tokens": ("C", "=", "O"),
+        "places": ((1.0, 2.0), (3.0, 4.5), (5.0, 6.0)),
+        "probabilities": (1.0, 0.9, 0.8),
+        "alternatives": (("CO", 0.05),),
+        "source": "a.png",
+        "model": "test",
+        "ms": 12.5,
+    }
+    return Reading(**(fields | more))  # type: ignore[arg-type]
+
+
+FAILED = Reading(finish_reason="error", source="b.png", error="too small", error_type="ImageError")
+EMPTY = Reading(finish_reason="no molecule", source="c.png")
+
+
+def test_mol_keeps_stereo_and_is_yours() -> None:
+    r = reading("C[C@@H](N)/C=C/C")
+    assert r.mol is not None
+    assert r.mol is not r.mol
+    assert Chem.MolToSmiles(r.mol) == r.smiles == "C/C=C/[C@@H](C)N"
+    assert EMPTY.mol is None
+
+
+@pytest.mark.parametrize(
+    ("made", "valid"),
+    [
+        (Reading(smiles="CO"), True),
+        (Reading(smiles=""), False),
+        (Reading(smiles="CC O"), False),
+        (Reading(smiles="C(C"), False),
+        (Reading(smiles="CO", finish_reason="length"), False),
+        (Reading(smiles="CO", error="x"), False),
+        (FAILED, False),
+        (EMPTY, False),
+    ],
+)
+def test_valid(made: Reading, valid: bool) -> None:
+    assert made.valid is valid
+
+
+def test_frozen_and_picklable() -> None:
+    r = reading("CO")
+    with pytest.raises(AttributeError):
+        r.smiles = "C"  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(r)) == r
+
+
+@given(
+    st.builds(
+        Reading,
+        smiles=st.none() | st.text(),
+        confidence=st.floats(0, 1),
+        tokens=st.lists(st.text(max_size=3)).map(tuple),
+        places=st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9))).map(tuple),
+        warnings=st.lists(st.text()).map(tuple),
+        alternatives=st.lists(st.tuples(st.text(), st.floats(0, 1))).map(tuple),
+        source=st.none() | st.text(),
+        page=st.none() | st.integers(0, 9),
+    )
+)
+def test_dict_round_trip_through_json(made: Reading) -> None:
+    assert Reading.from_dict(json.loads(json.dumps(made.to_dict(), allow_nan=False))) == made
+
+
+def test_nan_places_become_null() -> None:
+    made = Reading(tokens=("C",), places=((math.nan, 1.0),))
+    assert made.to_dict()["places"] == [[None, 1.0]]
+    assert math.isnan(Reading.from_dict(made.to_dict()).places[0][0])
+
+
+@pytest.mark.parametrize("data", [{"smile": "C"}, {"places": [1]}, {"alternatives": [{"a": 1}]}])
+def test_from_dict_says_what_is_wrong(data: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="reading"):
+        Reading.from_dict(data)
+
+
+def test_row_is_flat() -> None:
+    row = reading("CO", warnings=("one", "two")).row()
+    assert tuple(row) == COLUMNS
+    assert row["warnings"] == "one; two"
+    assert row["alternatives"] == "CO 0.05"
+    assert all(v is None or isinstance(v, str | int | float) for v in row.values())
+
+
+def test_notebook() -> None:
+    r = reading("CO", source="<script>x</script>")
+    assert "<script>" not in r._repr_html_()
+    assert "&lt;script&gt;" in r._repr_html_()
+    png = r._repr_png_()
+    assert png is not None
+    assert png.startswith(b"\x89PNG")
+    assert FAILED._repr_png_() is None
+    assert "too small" in FAILED._repr_html_()
+    assert draw(None) is None
+
+
+def test_jsonl_and_csv_hold_every_reading(tmp_path: Path) -> None:
+    everything = [reading("CO"), FAILED, EMPTY]
+    assert write(everything, tmp_path / "o.jsonl") == 3
+    lines = (tmp_path / "o.jsonl").read_text("utf-8").splitlines()
+    assert [Reading.from_dict(json.loads(line)) for line in lines] == everything
+    assert write(iter(everything), tmp_path / "o.csv") == 3
+    with open(tmp_path / "o.csv", newline="", encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
+    assert [r["source"] for r in rows] == ["a.png", "b.png", "c.png"]
+    assert rows[1]["error"] == "too small"
+    assert rows[0]["smiles"] == "CO"
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", " =1.png"])
+def test_csv_cells_are_no_formulas(name: str) -> None:
+    assert ("'" + name) in text([reading("CO", source=name)], "csv")
+
+
+def test_smi(tmp_path: Path) -> None:
+    assert write([reading("CO", source="a\tb\n.png"), FAILED], tmp_path / "o.smi") == 1
+    assert (tmp_path / "o.smi").read_text("utf-8") == "CO\ta b .png\n"
+
+
+def test_sdf(tmp_path: Path) -> None:
+    path = tmp_path / "o.sdf"
+    evil = reading("C[C@H](N)F", source="a\n$$$$\n.png", page=2)
+    assert write([evil, EMPTY, reading("CO", molfile=None)], path) == 2
+    mols = list(Chem.SDMolSupplier(str(path)))
+    assert [Chem.MolToSmiles(m) for m in mols] == ["C[C@H](N)F", "CO"]
+    props = mols[0].GetPropsAsDict(autoConvertStrings=False)
+    assert props["SMILES"] == "C[C@H](N)F"
+    assert props["source"] == "a $$$$ .png"
+    assert (props["page"], props["confidence"], props["model"]) == ("2", "0.9000", "test")
+
+
+def test_mol_holds_one(tmp_path: Path) -> None:
+    assert write([reading("CO")], tmp_path / "o.mol") == 1
+    assert Chem.MolToSmiles(Chem.MolFromMolFile(str(tmp_path / "o.mol"))) == "CO"
+    for bad in ([], [FAILED], [reading("CO")] * 2):
+        with pytest.raises(ValueError, match="one molecule"):
+            write(bad, tmp_path / "o.mol")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, format: str) -> None:
+    path = tmp_path / f"o.{format}"
+    path.write_text("old")
+
+    def broken():  # type: ignore[no-untyped-def]
+        yield reading("CO")
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write(broken(), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    name = b"\xff.png".decode("utf-8", "surrogateescape")
+    for format in ("smi", "csv", "jsonl", "sdf"):
+        assert write([reading("CO", source=name)], tmp_path / f"o.{format}") == 1
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown format 'pdf'"):
+        write([], tmp_path / "o.pdf")
