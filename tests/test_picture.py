@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from molgaze import picture
@@ -55,12 +56,16 @@ def png_header(width: int, height: int, depth: int = 8, colour: int = 0) -> byte
 
 def sane(sheet: Sheet) -> Picture:
     """Checks that hold for every accepted picture."""
-    assert sheet.ink.dtype == np.uint8 and sheet.ink.ndim == 2
+    assert sheet.ink.dtype == np.uint8
+    assert sheet.ink.ndim == 2
     shot = sheet.at_scale()
-    assert shot.ink.dtype == np.float32 and shot.ink.ndim == 2
-    assert 0.0 <= shot.ink.min() and shot.ink.max() <= 1.0
+    assert shot.ink.dtype == np.float32
+    assert shot.ink.ndim == 2
+    assert shot.ink.min() >= 0.0
+    assert shot.ink.max() <= 1.0
     assert shot.ink.size <= 1.2 * picture.MAX_READ_PIXELS
-    assert np.isfinite(shot.bond) and shot.bond > 0
+    assert np.isfinite(shot.bond)
+    assert shot.bond > 0
     assert shot.size == sheet.size
     return shot
 
@@ -137,8 +142,10 @@ def test_error_names_source_and_reason(tmp_path: Path) -> None:
     path.write_text("no picture")
     with pytest.raises(PictureError) as error:
         load(path)
-    assert str(path) in str(error.value) and "not a picture" in str(error.value)
-    assert isinstance(error.value, ValueError) and error.value.source == str(path)
+    assert str(path) in str(error.value)
+    assert "not a picture" in str(error.value)
+    assert isinstance(error.value, ValueError)
+    assert error.value.source == str(path)
 
 
 # Limits ------------------------------------------------------------------------------------------
@@ -272,10 +279,12 @@ def test_the_source_is_left_as_it_was() -> None:
     image = hexagons().convert("RGBA")
     before = image.copy()
     load(image)
-    assert image.mode == "RGBA" and image.tobytes() == before.tobytes()
+    assert image.mode == "RGBA"
+    assert image.tobytes() == before.tobytes()
     array = np.asarray(hexagons()).copy()
     load(array).ink[:] = 0
-    assert array.min() == 0 and array.max() == 255
+    assert array.min() == 0
+    assert array.max() == 255
 
 
 def test_transparent_black_and_white_ink() -> None:
@@ -392,15 +401,16 @@ def test_bond_length_of_rings(side: float, width: int, angle: float, one_bit: bo
 
 def test_bond_length_takes_floats_and_survives_anything() -> None:
     sheet = load(hexagons(40))
-    assert bond_length(sheet.ink / np.float32(255)) == bond_length(sheet.ink)
+    assert bond_length(sheet.ink.astype(np.float32) / np.float32(255)) == bond_length(sheet.ink)
     random = np.random.default_rng(3)
-    for ink in (
+    inks: list[NDArray[np.uint8]] = [
         np.zeros((30, 40), np.uint8),
         np.full((30, 40), 255, np.uint8),
-        (random.random((200, 300)) < 0.5) * np.uint8(255),
-        (random.random((8, 8)) < 0.5) * np.uint8(255),
+        (random.random((200, 300)) < 0.5).astype(np.uint8) * np.uint8(255),
+        (random.random((8, 8)) < 0.5).astype(np.uint8) * np.uint8(255),
         np.indices((64, 64)).sum(axis=0).astype(np.uint8) % 2 * np.uint8(255),
-    ):
+    ]
+    for ink in inks:
         assert 4.0 <= bond_length(ink) <= 400.0
 
 

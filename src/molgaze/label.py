@@ -12,8 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from rdkit import Chem, rdBase
+
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
 
 _ALKYL = {
     "Me": "C",
@@ -259,6 +265,7 @@ _NAMED = {
     "Pmc": "*S(=O)(=O)c1c(C)c(C)c2c(c1C)CCC(C)(C)O2",
     "Mtr": "*S(=O)(=O)c1c(C)cc(OC)c(C)c1C",
     "PO3H2": "*P(O)(O)=O",
+    "H2O3P": "*P(O)(O)=O",
     "PO3Et2": "*P(=O)(OCC)OCC",
     "PO3Me2": "*P(=O)(OC)OC",
     "PO3Na2": "*P(=O)([O-])[O-].[Na+].[Na+]",
@@ -442,9 +449,9 @@ _ISOTOPES: dict[str, tuple[int, ...]] = {
     "Se": (75,),
     "Si": (29,),
 }
-_METALS = frozenset(
-    "Li Na K Rb Cs Be Mg Ca Sr Ba Al Ga In Tl Sn Pb Bi Sc Ti Zr Hf Nb Ta Cr Mo Mn Tc Re Fe Ru Os"
-    " Co Rh Ir Ni Pd Pt Cu Ag Au Zn Cd Hg La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Th Ra Ac".split()
+_METALS = _set(
+    "Li Na K Rb Cs Be Mg Ca Sr Ba Al Ga In Tl Sn Pb Bi Sc Ti Zr Hf Nb Ta Cr Mo Mn Tc Re Fe Ru"
+    " Os Co Rh Ir Ni Pd Pt Cu Ag Au Zn Cd Hg La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Th Ra Ac"
 )
 
 _RUN = re.compile(r"(?:n-?)?C(\d{1,2})([HF])(\d{1,2})")
@@ -459,6 +466,8 @@ _VARIABLE_PIECE = re.compile(
     rf"(?:{_RADICAL}|(?:HetAr|Het|Hal|Aryl|aryl|Alkyl|alkyl|Alk|Ar|PG|Pg|LG|[XYZQ])\d?'{{0,3}})"
 )
 _REPEAT = re.compile(r"\)[kmnpqrxyz](?![a-z])")
+# Groups that protect N, O or S; on carbon they are the less likely reading.
+_ON_HETERO = _set("Ac Bz Boc BOC Cbz CBz CBZ Fmoc Ms Ts Tos Tf Piv Tfa MOM MEM SEM")
 _LIMIT = 48
 _TURNED = 2
 _STEPS = 6000
@@ -501,12 +510,16 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Nodes and bonds (from, to, order; order 0 joins the ports of one group)."""
+    """Nodes and bonds (from, to, order; order 0 joins the ports of one group).
+
+    `ends` bear the attachments, `chain` may take what follows, `cost` is how unusual it all is.
+    """
 
     nodes: tuple[_Node, ...] = ()
     bonds: tuple[tuple[int, int, int], ...] = ()
     ends: tuple[int, ...] = ()
     cost: int = 0
+    chain: tuple[int, ...] = ()
 
     def joined(self, other: _Part, at: int, order: int) -> _Part:
         """Self with `other` bonded by its first end to node `at`, whose use grows by `order`."""
@@ -514,7 +527,7 @@ class _Part:
         nodes = self.spend(at, order).nodes + other.nodes
         moved = tuple((a + shift, b + shift, o) for a, b, o in other.bonds)
         bonds = (*self.bonds, *moved, (at, other.ends[0] + shift, order))
-        return _Part(nodes, bonds, self.ends, self.cost + other.cost)
+        return _Part(nodes, bonds, self.ends, self.cost + other.cost, self.chain)
 
     def dearer(self, cost: int) -> _Part:
         return replace(self, cost=self.cost + cost) if cost else self
@@ -524,7 +537,7 @@ class _Part:
         return replace(self, nodes=(*self.nodes[:at], node, *self.nodes[at + 1 :]))
 
 
-class _Exhausted(Exception):
+class _ExhaustedError(Exception):
     """A formula took too many steps."""
 
 
@@ -535,7 +548,7 @@ class _Budget:
     def step(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise _Exhausted
+            raise _ExhaustedError
 
 
 def fragment(text: str, attachments: tuple[int, ...] = (1,), first: bool = True) -> Chem.Mol | None:
@@ -632,14 +645,15 @@ def _formula(text: str, orders: tuple[int, ...], first: bool) -> Chem.Mol | None
     best: Chem.Mol | None = None
     least = 1000
     try:
-        for tokens in _tokenise(text):
+        for rank, tokens in enumerate(_tokenise(text)):
             for units in _trees(tokens):
                 for part in _readings(units, orders, first, budget):
-                    if part.cost < least and (mol := _build(part, orders)) is not None:
-                        best, least = mol, part.cost
+                    cost = part.cost + (rank > 0)
+                    if cost < least and (mol := _build(part, orders)) is not None:
+                        best, least = mol, cost
                     if least <= 0:
                         return best
-    except _Exhausted:
+    except _ExhaustedError:
         pass
     return best
 
@@ -772,7 +786,8 @@ def _heads(
             continue
         mass = isotope
         kind = "atom"
-        if symbol in ("D", "T") and not isotope:
+        follower = text[digits + 1 : digits + 2]
+        if (symbol == "D" or (symbol == "T" and follower.isdigit())) and not isotope:
             mass, kind = (2 if symbol == "D" else 3), "hydrogen"
         elif symbol == "H":
             kind = "hydrogen"
@@ -835,7 +850,8 @@ def _trees(
             yield from _trees(tokens[1:])
         bearer = next((i for i, token in enumerate(tokens) if token[0] == "atom"), 0)
         if bearer:
-            yield from _trees([*tokens[1 : bearer + 1], tokens[0], *tokens[bearer + 1 :]], marked=True)
+            turned = [*tokens[1 : bearer + 1], tokens[0], *tokens[bearer + 1 :]]
+            yield from _trees(turned, marked=True)
         return
     levels: list[list[list[_Unit]]] = [[[]]]
     # Each level holds its alternatives, which differ in the atom that bears a charge.
@@ -915,7 +931,7 @@ def _closed(
 ) -> Iterator[_Part]:
     """Readings with one attachment; `backwards` where it is at the last glyph.
 
-    In a `whole` label a group may also be written forwards before a tail that is mirrored: `CH3O2C`.
+    In a `whole` label a group may also be written forwards before a mirrored tail: `CH3O2C`.
     """
     for way in (backwards, not backwards):
         cost = _TURNED if way != backwards and whole else 0
@@ -956,7 +972,7 @@ def _capped(units: tuple[_Unit, ...], *cap: str) -> tuple[_Unit, ...]:
 
 
 def _headed(units: tuple[_Unit, ...], order: int, budget: _Budget) -> Iterator[_Part]:
-    """Grows units, with what is written before its atom taken as behind it: `(EtO)2P(O)`, `O2SMe`."""
+    """Grows units, what is written before its atom taken as behind it: `(EtO)2P(O)`, `O2SMe`."""
     head = 0
     while head < len(units) and units[head].kind == "branch" and units[head].flipped:
         head += 1
@@ -1009,79 +1025,83 @@ def _grow(
             pieces += [replace(unit, count=1)] * unit.count
         else:
             pieces.append(unit)
-    yield from _place(tuple(pieces), 0, _Part(), (), (), 0, entry, exits, budget)
+    yield from _place(_Task(tuple(pieces), entry, exits, budget), 0, _Part(), (), 0)
+
+
+class _Task(NamedTuple):
+    """What stays the same while one row of pieces is placed."""
+
+    pieces: tuple[_Unit, ...]
+    entry: int
+    exits: tuple[int, ...]
+    budget: _Budget
 
 
 def _place(
-    pieces: tuple[_Unit, ...],
-    at: int,
-    part: _Part,
-    chain: tuple[int, ...],
-    lead: tuple[int, ...],
-    forced: int,
-    entry: int,
-    exits: tuple[int, ...],
-    budget: _Budget,
+    task: _Task, at: int, part: _Part, lead: tuple[int, ...], forced: int
 ) -> Iterator[_Part]:
-    """Places pieces[at:]; `chain` holds the open nodes, `lead` hydrogens that wait for an atom."""
-    budget.step()
-    if at == len(pieces):
+    """Places pieces[at:]; `lead` are hydrogens that wait for an atom, `forced` a bond written."""
+    task.budget.step()
+    if at == len(task.pieces):
         if not forced and not lead and part.nodes:
-            yield from _finished(part, chain, entry, exits)
+            yield from _finished(part, task.entry, task.exits)
         return
-    piece = pieces[at]
-    later = (entry, exits, budget)
+    piece = task.pieces[at]
     if piece.kind == "bond":
         if not forced:
-            yield from _place(pieces, at + 1, part, chain, lead, piece.order, *later)
-        return
-    if piece.kind == "hydrogen":
+            yield from _place(task, at + 1, part, lead, piece.order)
+    elif piece.kind == "hydrogen":
         masses = (piece.isotope,) * piece.count
         if forced or piece.count > 6:
             return
         if not part.nodes:
-            yield from _place(pieces, at + 1, part, chain, lead + masses, 0, *later)
+            yield from _place(task, at + 1, part, lead + masses, 0)
             return
-        for node in _open(part, chain):
-            atom = part.nodes[node]
-            room = atom.valences[0] - atom.used if atom.text in ("S", "Se", "I") else atom.room
-            if atom.port == 0 and piece.count <= room or (atom.port and piece.count == room == 1):
-                grown = part.spend(node, piece.count)
-                bearer = replace(grown.nodes[node], hydrogens=atom.hydrogens + masses)
-                if pieces[at - 1].text == "O" and atom.text != "O":
-                    grown = grown.dearer(2)
-                nodes = (*grown.nodes[:node], bearer, *grown.nodes[node + 1 :])
-                yield from _place(
-                    pieces, at + 1, replace(grown, nodes=nodes), chain, (), 0, *later
-                )
-        return
-    if piece.kind == "branch":
-        yield from _branch(pieces, at, part, chain, lead, forced, *later)
-        return
-    start = _start(piece)
-    if start is None:
-        return
-    if not part.nodes:
-        head = start.nodes[0]
-        if lead and head.port:
+        before = task.pieces[at - 1].text
+        for node in _open(part):
+            grown = _hydrogenated(part, node, masses, before)
+            if grown is not None:
+                yield from _place(task, at + 1, grown, (), 0)
+    elif piece.kind == "branch":
+        if not lead and piece.inner:
+            yield from _branch(task, at, part, forced)
+    elif not part.nodes:
+        start = _start(piece)
+        used = task.entry + len(lead)
+        if start is None or used > start.nodes[0].room:
             return
-        used = entry + len(lead)
-        if used > head.room or (head.port and entry > 1):
+        if start.nodes[0].port and (lead or task.entry > 1):
             return
-        node = replace(head, used=used, hydrogens=lead)
-        grown = replace(start, nodes=(node, *start.nodes[1:]), ends=(0,))
-        opened = tuple(range(len(grown.nodes)))
-        yield from _place(pieces, at + 1, grown, opened, (), forced, *later)
-        return
-    for node in _open(part, chain):
-        for order in _orders(part.nodes[node], start.nodes[0], piece, forced):
-            if order > part.nodes[node].room:
-                continue
-            base = len(part.nodes)
-            cost = 0 if forced else _unusual(part.nodes[node], start.nodes[0], order)
-            grown = part.joined(start, node, order).spend(base, order).dearer(cost)
-            added = tuple(range(base, len(grown.nodes)))
-            yield from _place(pieces, at + 1, grown, chain + added, (), 0, *later)
+        node0 = replace(start.nodes[0], used=used, hydrogens=lead)
+        opened = tuple(range(len(start.nodes)))
+        grown = replace(start, nodes=(node0, *start.nodes[1:]), chain=opened)
+        yield from _place(task, at + 1, grown, (), forced)
+    else:
+        start = _start(piece)
+        if start is None:
+            return
+        base = len(part.nodes)
+        added = tuple(range(base, base + len(start.nodes)))
+        for node in _open(part):
+            bearer = part.nodes[node]
+            for order in _orders(bearer, start.nodes[0], piece, forced):
+                if order <= bearer.room:
+                    cost = 0 if forced else _unusual(bearer, start.nodes[0], order)
+                    grown = part.joined(start, node, order).spend(base, order).dearer(cost)
+                    grown = replace(grown, chain=part.chain + added)
+                    yield from _place(task, at + 1, grown, (), 0)
+
+
+def _hydrogenated(part: _Part, node: int, masses: tuple[int, ...], before: str) -> _Part | None:
+    """The part with hydrogens on a node, where they fit; `before` is the text ahead of them."""
+    atom = part.nodes[node]
+    room = atom.valences[0] - atom.used if atom.text in ("S", "Se", "I") else atom.room
+    if len(masses) > room or (atom.port and len(masses) > 1):
+        return None
+    bearer = replace(atom, used=atom.used + len(masses), hydrogens=atom.hydrogens + masses)
+    grown = replace(part, nodes=(*part.nodes[:node], bearer, *part.nodes[node + 1 :]))
+    astray = before == "O" and atom.text != "O"
+    return grown.dearer(2 if astray or 3 in masses else 0)
 
 
 def _start(piece: _Unit) -> _Part | None:
@@ -1105,9 +1125,9 @@ def _start(piece: _Unit) -> _Part | None:
     return _Part(nodes, ((0, 1, 0),), (0,))
 
 
-def _open(part: _Part, chain: tuple[int, ...]) -> Iterator[int]:
+def _open(part: _Part) -> Iterator[int]:
     """Nodes that may take the next piece: the latest first, none before one still in want."""
-    for node in reversed(chain):
+    for node in reversed(part.chain):
         if part.nodes[node].room > 0:
             yield node
         if not part.nodes[node].content:
@@ -1139,9 +1159,11 @@ def _unusual(bearer: _Node, taken: _Node, order: int) -> int:
     """What a bond that the text does not spell out costs a reading."""
     pair = {bearer.text, taken.text}
     if order == 1:
+        if bearer.text == "C" and taken.text in _ON_HETERO:
+            return 1
         if pair & {"F", "Cl", "Br", "I"} and pair & {"O", "N"}:
             return 2
-        if pair == {"O"}:
+        if pair in ({"O"}, {"S", "NO2"}):
             return 3
         return 1 if pair in ({"N", "O"}, {"N"}) else 0
     if order == 2:
@@ -1153,74 +1175,61 @@ def _unusual(bearer: _Node, taken: _Node, order: int) -> int:
     return 1 if pair == {"C"} else 0
 
 
-def _branch(
-    pieces: tuple[_Unit, ...],
-    at: int,
-    part: _Part,
-    chain: tuple[int, ...],
-    lead: tuple[int, ...],
-    forced: int,
-    entry: int,
-    exits: tuple[int, ...],
-    budget: _Budget,
-) -> Iterator[_Part]:
+def _branch(task: _Task, at: int, part: _Part, forced: int) -> Iterator[_Part]:
     """A parenthesis: substituents of one atom, or a link repeated in the chain."""
-    piece = pieces[at]
-    later = (entry, exits, budget)
-    inner, count = piece.inner, piece.count
-    if lead or not inner:
-        return
-    marked = 0
+    piece = task.pieces[at]
+    inner, count, marked = piece.inner, piece.count, 0
     if inner[0].kind == "bond":
         marked, inner = inner[0].order, inner[1:]
     elif inner[-1].kind == "bond" and piece.flipped:
         marked, inner = inner[-1].order, inner[:-1]
     if not inner:
         return
-    oxygen = len(inner) == 1 and inner[0].text in ("O", "S")
     if part.nodes and count <= 4 and not forced:
-        for node in _open(part, chain):
+        for node in _open(part):
+            bearer = part.nodes[node]
             for order in (marked,) if marked else (1, 2, 3):
-                if order * count > part.nodes[node].room:
+                if order * count > bearer.room or (order > 1 and bearer.text in ("I", "O")):
                     continue
-                if order == 2 and part.nodes[node].text == "N" and part.nodes[node].used > 3:
+                if order == 2 and bearer.text == "N" and bearer.used > 3:
                     continue
-                branch = _best(_closed(inner, order, piece.flipped, budget))
+                branch = _best(_closed(inner, order, piece.flipped, task.budget))
                 if branch is None:
                     continue
-                grown = part
+                grown = part.dearer(_unusual(bearer, branch.nodes[branch.ends[0]], order))
                 for _ in range(count):
                     grown = grown.joined(branch, node, order)
-                yield from _place(pieces, at + 1, grown, chain, (), 0, *later)
-    if marked or piece.order or oxygen or count > 30 or forced > 1 or (not part.nodes and entry != 1):
+                yield from _place(task, at + 1, grown, (), 0)
+    chalcogen = len(inner) == 1 and inner[0].text in ("O", "S")
+    if marked or piece.order or chalcogen or count > 30 or forced > 1:
         return
-    for link in _grow(_mirror(inner) if piece.flipped else inner, 1, (1,), budget):
-        for node in _open(part, chain) if part.nodes else (-1,):
-            grown, tail = part, node
-            for _ in range(count):
-                base = len(grown.nodes)
-                grown = grown.joined(link, tail, 1) if base else replace(link, ends=(0,))
-                tail = base + link.ends[1]
-            yield from _place(pieces, at + 1, grown, (*chain, tail), (), 0, *later)
+    if not part.nodes and task.entry != 1:
         return
+    link = next(_grow(_mirror(inner) if piece.flipped else inner, 1, (1,), task.budget), None)
+    if link is None:
+        return
+    for node in _open(part) if part.nodes else (-1,):
+        grown, tail = part, node
+        for _ in range(count):
+            base = len(grown.nodes)
+            grown = grown.joined(link, tail, 1) if base else replace(link, ends=(0,))
+            tail = base + link.ends[1]
+        grown = replace(grown, chain=(*part.chain, tail)).dearer(2 if count == 1 else 0)
+        yield from _place(task, at + 1, grown, (), 0)
 
 
-def _finished(
-    part: _Part, chain: tuple[int, ...], entry: int, exits: tuple[int, ...]
-) -> Iterator[_Part]:
+def _finished(part: _Part, entry: int, exits: tuple[int, ...]) -> Iterator[_Part]:
     """The part with its ends, if every valence is met once the exits are bonded."""
-    total = sum(exits)
-    nodes = part.nodes
-    starved = [i for i, node in enumerate(nodes) if not node.content]
+    starved = {i for i, node in enumerate(part.nodes) if not node.content}
     if not exits:
         if not starved and _plausible(part, -1, ()):
             yield replace(part, ends=(0,) if entry else ())
         return
-    for node in reversed(chain):
-        if [i for i in starved if i != node] or nodes[node].used + total not in nodes[node].valences:
-            continue
-        if _plausible(part, node, exits):
-            yield replace(part, ends=(0, *[node] * len(exits)))
+    total = sum(exits)
+    for i in reversed(part.chain):
+        node = part.nodes[i]
+        if starved <= {i} and node.used + total in node.valences and _plausible(part, i, exits):
+            yield replace(part, ends=(0, *[i] * len(exits)))
 
 
 def _plausible(part: _Part, end: int, exits: tuple[int, ...]) -> bool:
@@ -1279,8 +1288,8 @@ def _build(part: _Part, orders: tuple[int, ...]) -> Chem.Mol | None:
             _separate(mol, where[i])
         elif node.text in _ALKALI:
             _ionise(mol, where[i])
-    for port in sorted(ports, reverse=True):
-        _drop(mol, port)
+    for dummy in sorted(ports, reverse=True):
+        _drop(mol, dummy)
     return _clean(mol)
 
 

@@ -368,7 +368,8 @@ def _flatten(image: Image.Image) -> Image.Image | None:
         up = ImageChops.subtract(channel, paper)
         darker = down if darker is None else ImageChops.lighter(darker, down)
         lighter = up if lighter is None else ImageChops.lighter(lighter, up)
-    assert darker is not None and lighter is not None
+    assert darker is not None
+    assert lighter is not None
     ramp = np.arange(256) * (np.arange(256) >= MIN_CONTRAST)
     masses = [float((np.array(side.histogram()) * ramp).sum()) for side in (darker, lighter)]
     return _stretch(darker if masses[0] >= masses[1] else lighter)
@@ -471,14 +472,17 @@ def bond_length(ink: NDArray[np.float32] | Bytes) -> float:
     Args:
         ink: (H, W), float 0..1 or uint8 0..255, paper 0.
     """
-    levels = ink if ink.dtype == np.uint8 else np.clip(ink, 0, 1) * np.float32(255)
-    grey = levels.astype(np.uint8, copy=False)
+    grey: Bytes = np.asarray(ink, np.uint8) if ink.dtype == np.uint8 else _levels(ink)
     image, zoom = _working(Image.fromarray(grey))
     mask = np.asarray(image) >= _INK_LEVEL
     edges = _edges(mask, max(1.0, zoom))
     if edges is None:
         return _fallback(grey)
     return float(np.clip(_vote(edges) / zoom, 4.0, max(grey.shape)))
+
+
+def _levels(ink: NDArray[np.generic]) -> Bytes:
+    return (np.clip(np.asarray(ink, np.float32), 0, 1) * np.float32(255)).astype(np.uint8)
 
 
 def _fallback(grey: Bytes) -> float:
@@ -742,5 +746,5 @@ def _vote(edges: _Edges) -> float:
     small = edges.reach < 2.2 * _GRID[best]
     longer = np.count_nonzero(edges.length > 1.7 * _GRID[best])
     if votes[best, small].sum() > 0.5 * votes[best].sum() and longer >= 0.3 * near[best].sum():
-        best = int(np.argmax(np.where(_GRID > 1.5 * _GRID[best], support, 0.0)))
+        best = int(np.argmax(np.where(1.5 * _GRID[best] < _GRID, support, 0.0)))
     return float(_GRID[best])

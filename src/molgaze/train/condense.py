@@ -23,6 +23,11 @@ _MOST_NAMED = 24
 _LONGEST = 22
 _LONGEST_WALK = 9
 
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
 _MIRRORED = {
     "NO2": "O2N",
     "N3": "N3",
@@ -30,26 +35,43 @@ _MIRRORED = {
     "CO2H": "HO2C",
     "SF5": "F5S",
     "PO3H2": "H2O3P",
+    "CO2-": "-O2C",
+    "COO-": "-OOC",
+    "SO3-": "-O3S",
+    "NH3+": "+H3N",
+    "NMe3+": "+Me3N",
+    "N+(CH3)3": "(CH3)3N+",
 }
-_UNWRITTEN = frozenset(
-    ("NC", "CO2H", "For", "Morph", "Pip", "Im", "TFAc", "Np", "F5S", "N2+", "N2", "PO32-", "PO3H-", "PO3Na2", "PhthN", "Fc", "BF3K", "KF3B")
-) | frozenset(("DTBMP", "Glc", "Gal", "NHS", "Bhl", "B(pin)", "MMT", "imid"))
-_RARE = frozenset(
-    "But Bui Bus Bun Pri Prn Am n-Am iAm i-Am tAm t-Am Pentyl Hexyl Heptyl Octyl Nonyl Decyl Dodecyl"
-    " Methyl Ethyl Propyl Butyl isopropyl isobutyl tert-Butyl t-Butyl tert-Bu sec-Bu Chx Cyp Phenyl"
-    " Benzyl Bzl All Vinyl vinyl Tos Pv For EE CBz CBZ BOC FMOC t-Boc tBoc Aloc Tbs Tms Tips Sem Mom"
-    " Mem Thp Non Dec Im Pip Morph Np neoPent iPent i-Pent Prenyl".split()
+_IONS = {
+    "CO2-": "*C(=O)[O-]",
+    "COO-": "*C(=O)[O-]",
+    "SO3-": "*S(=O)(=O)[O-]",
+    "NH3+": "*[NH3+]",
+    "NMe3+": "*[N+](C)(C)C",
+    "N+(CH3)3": "*[N+](C)(C)C",
+}
+_UNWRITTEN = _set(
+    "NC CO2H H2O3P For Morph Pip Im TFAc F5S N2+ N2 PO32- PO3H- PO3Na2 PhthN Fc BF3K KF3B DTBMP"
+    " Glc Gal NHS Bhl B(pin) MMT imid"
 )
-_ALONE = frozenset(
+_RARE = _set(
+    "But Bui Bus Bun Pri Prn Am n-Am iAm i-Am tAm t-Am Pentyl Hexyl Heptyl Octyl Nonyl Decyl"
+    " Dodecyl Methyl Ethyl Propyl Butyl isopropyl isobutyl tert-Butyl t-Butyl tert-Bu sec-Bu Chx"
+    " Cyp Phenyl Benzyl Bzl All Vinyl vinyl Tos Pv For EE CBz CBZ BOC FMOC t-Boc tBoc Aloc Tbs"
+    " Tms Tips Sem Mom Mem Thp Non Dec Im Pip Morph Np neoPent iPent i-Pent Prenyl"
+)
+_ALONE = _set(
     "Pentyl Hexyl Heptyl Octyl Nonyl Decyl Dodecyl Methyl Ethyl Propyl Butyl isopropyl isobutyl"
-    " tert-Butyl t-Butyl Phenyl Benzyl Allyl Vinyl Propargyl Prenyl allyl vinyl Trityl".split()
+    " tert-Butyl t-Butyl Phenyl Benzyl Allyl Vinyl Propargyl Prenyl allyl vinyl Trityl"
 )
-_ON_CARBON = frozenset(
-    "Me Et Pr nPr n-Pr iPr i-Pr Bu nBu n-Bu iBu i-Bu sBu s-Bu tBu t-Bu Ph Bn CF3 NO2 N3 Cy cPr c-Pr"
-    " Bpin BPin TMS TES TIPS SiMe3 Tol p-Tol Mes PMP Ad 1-Ad SF5 PO3H2 iC3H7 tC4H9 t-C4H9 cPent cBu"
-    " c-Pent c-Bu c-Hex cHex 1-Naph 2-Naph 2-Py 3-Py 4-Py 2-furyl 2-thienyl 3-thienyl".split()
+_ON_CARBON = _set(
+    "Me Et Pr nPr n-Pr iPr i-Pr Bu nBu n-Bu iBu i-Bu sBu s-Bu tBu t-Bu Ph Bn CF3 NO2 N3 Cy cPr"
+    " c-Pr Bpin BPin TMS TES TIPS SiMe3 Tol p-Tol Mes PMP Ad 1-Ad SF5 PO3H2 CO2- COO- SO3- NH3+"
+    " NMe3+ N+(CH3)3 iC3H7 tC4H9 t-C4H9 cPent cBu c-Pent c-Bu c-Hex cHex 1-Naph 2-Naph 2-Py 3-Py"
+    " 4-Py 2-furyl 2-thienyl 3-thienyl"
 )
-_STRAIGHT = frozenset("Me Et Pr nPr n-Pr Bu nBu n-Bu".split())
+_USUAL_RINGS = frozenset(("Ph", "Cy", "cPr", "c-Pr", "Bpin", "BPin", "THP", "Ts"))
+_STRAIGHT = _set("Me Et Pr nPr n-Pr Bu nBu n-Bu")
 _HALOGENS = frozenset(("F", "Cl", "Br", "I"))
 _HEADS = frozenset(("C", "N", "O", "S", "Si", "B", "P", "Se", "Sn"))
 
@@ -163,9 +185,7 @@ class _Graph:
             i: hash((self.number[i], self.hydrogens[i], self.charge[i], i == root)) for i in side
         }
         for _ in range(8):  # Morgan's refinement, from the atom that is bonded to the rest
-            codes = {
-                i: hash((codes[i], *sorted((codes[j], o) for j, o in near[i]))) for i in side
-            }
+            codes = {i: hash((codes[i], *sorted((codes[j], o) for j, o in near[i]))) for i in side}
         return f"{{{codes[root]} {hash(tuple(sorted(codes.values())))}}}"
 
     def ring_mark(self, side: list[int]) -> tuple[int, int, int]:
@@ -181,7 +201,7 @@ def _names() -> dict[str, list[str]]:
     """Key of a group -> its names, the usual ones more than once."""
     names: dict[str, list[str]] = {}
     marks = set()
-    for name, smiles in label.DICTIONARY.items():
+    for name, smiles in (*label.DICTIONARY.items(), *_IONS.items()):
         if smiles.count("*") != 1 or name in _UNWRITTEN or "." in smiles or "=*" in smiles:
             continue
         mol = Chem.MolFromSmiles(smiles)
@@ -242,6 +262,11 @@ def condense(mol: Chem.Mol, rng: np.random.Generator, share: float) -> list[Grou
             continue
         fixed.update(side)
         if dice.random() < share:
+            key = graph.key(root, parent)
+            if not (
+                _reads_as(spelling.text, True, key) and _reads_as(spelling.reverse, False, key)
+            ):
+                continue
             fixed.add(parent)
             groups.append(Group(tuple(sorted(side)), root, spelling.text, spelling.reverse))
     for atom in range(total):
@@ -251,6 +276,17 @@ def condense(mol: Chem.Mol, rng: np.random.Generator, share: float) -> list[Grou
             fixed.update(other for other, _ in graph.neighbours[atom])
             groups.append(bridge)
     return groups
+
+
+@lru_cache(maxsize=1 << 16)
+def _reads_as(text: str, first: bool, key: str) -> bool:
+    """Whether the reader takes a text for the group of this key."""
+    mol = label.fragment(text, (1,), first)
+    if mol is None:
+        return False
+    graph = _Graph(mol)
+    dummy = graph.symbol.index("*")
+    return graph.key(graph.neighbours[dummy][0][0], dummy) == key
 
 
 class _Speller:
@@ -321,9 +357,9 @@ class _Speller:
         ring = graph.ring[root]
         if known:
             known = self.fitting(known, root, parent, depth)
-        if known and (ring or graph.charge[root] or dice.random() < self.naming):
+        if known and (ring or known[0] in _MIRRORED or dice.random() < self.naming):
             name = dice.choice(known)
-            if name[0].isdigit() and dice.random() < 0.7:
+            if ring and name not in _USUAL_RINGS and dice.random() < 0.6:
                 return None
             if name == "Ph" and dice.random() < (0.3 if self.naming < 0.2 else 0.04):
                 name = "C6H5"
@@ -379,9 +415,7 @@ class _Speller:
         leaf = len(self.graph.neighbours[root]) == 1 and symbol != "C"
         return symbol + hydrogens, hydrogens + symbol if self.strict or leaf else symbol + hydrogens
 
-    def oxo(
-        self, root: int, doubled: list[int], single: list[int], depth: int
-    ) -> _Spelling | None:
+    def oxo(self, root: int, doubled: list[int], single: list[int], depth: int) -> _Spelling | None:
         """Atoms with =O, =S, =NH or =CH2 on them."""
         graph, dice = self.graph, self.dice
         symbol, count = graph.symbol[root], graph.hydrogens[root]
@@ -392,9 +426,9 @@ class _Speller:
         if symbol == "C" and marks == {"C"}:
             if single or count != 1:
                 return None
-            return dice.choice(
-                (_Spelling("CH=CH2", "H2C=CH", 2, False), _Spelling("CHCH2", "H2CHC", 2, False))
-            )
+            if depth or dice.random() < 0.7:
+                return _Spelling("CH=CH2", "H2C=CH", 2, False)
+            return _Spelling("CHCH2", "H2CHC", 2, False)
         if symbol == "C" and marks == {"O"}:
             if count == 1 and not single:
                 return _Spelling("CHO", "OHC", 2, False)
@@ -415,9 +449,9 @@ class _Speller:
             if rest is None:
                 return None
             if len(doubled) == 1:
-                text = dice.choice(("SO", "S(O)"))
+                text = "SO" if self.strict and dice.random() < 0.5 else "S(O)"
                 turned = "OS" if text == "SO" else "(O)S"
-            return _join(text, turned if self.strict else text, rest, size)
+                return _join(text, turned if self.strict else text, rest, size)
             if rest.text == "OH":
                 return _Spelling("SO3H", "HO3S", 4, False)
             return _join("SO2", "O2S" if self.strict else "SO2", rest, size)
@@ -459,7 +493,7 @@ class _Speller:
 
     def chain(self, root: int, parent: int, single: list[int], depth: int) -> _Spelling | None:
         """An atom with single bonds only: hydrogens, halogens, branches, then what follows."""
-        graph, dice = self.graph, self.dice
+        graph = self.graph
         text, reverse = self.head(root)
         if not single:
             if text == "CH3" and depth == 0:
@@ -524,13 +558,13 @@ class _Speller:
         ):
             following = next(i for i, _ in graph.neighbours[here] if i != last)
             length, last, here = length + 1, here, following
-        if length == 1 or dice.random() < (0.85 if length == 2 else 0.25):
+        methyl = graph.hydrogens[here] == 3 and graph.plain[here] and graph.symbol[here] == "C"
+        if dice.random() < (1.0 - 0.4 * methyl, 0.85, 0.25)[min(length, 3) - 1]:
             return None
-        if graph.hydrogens[here] == 3 and graph.plain[here] and graph.symbol[here] == "C":
-            if dice.random() < 0.5:
-                mark = dice.choice(("", "", "n-", "n"))
-                text = f"{mark}C{length + 1}H{2 * length + 3}"
-                return _Spelling(text, text, 1, True)
+        if methyl and (length == 1 or dice.random() < 0.5):
+            mark = dice.choice(("", "", "n-", "n")) if length > 1 else ""
+            text = f"{mark}C{length + 1}H{2 * length + 3}"
+            return _Spelling(text, text, 1, True)
         rest = self.spell(here, last, depth + 1)
         if rest is None:
             return None
@@ -547,9 +581,8 @@ def _join(text: str, reverse: str, rest: _Spelling, size: int) -> _Spelling:
 def _times(rest: _Spelling, times: int) -> tuple[str, str]:
     """A substituent, or several alike: `(CH3)2`, `Me2`."""
     count = str(times) if times > 1 else ""
-    if rest.lone and times > 1 and rest.text[0] != "n" and not rest.text.startswith("C"):
-        if "-" not in rest.text and rest.text[-1].isalpha():
-            return rest.text + count, rest.reverse + count
+    if rest.lone and times > 1 and "-" not in rest.text and rest.text[-1].isalpha():
+        return rest.text + count, rest.reverse + count
     return f"({rest.text}){count}", f"({rest.reverse}){count}"
 
 

@@ -154,9 +154,13 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 def shares(shelf: Sequence[Example], batch: int) -> list[list[Example]]:
     """Cut examples into batches of similar pictures and about equal cost."""
+
+    def shape(e: Example) -> tuple[int, float]:
+        return round(math.log2(e.ink.size)), e.ink.shape[0] / e.ink.shape[1]
+
     parts: list[list[Example]] = []
     budget = batch * MEDIUM
-    for e in sorted(shelf, key=lambda e: (e.ink.size * (1 + len(e.tokens) / 100))):
+    for e in sorted(shelf, key=shape):
         if not parts or cost(parts[-1] + [e]) > budget or len(parts[-1]) >= 2 * batch:
             parts.append([])
         parts[-1].append(e)
@@ -187,7 +191,7 @@ class Pictures(IterableDataset[Batch]):
         molecules = iter(Corpus(self.settings.data, [*seed, 2]))
         while True:
             shelf: list[Example] = []
-            while len(shelf) < 10 * self.settings.batch:
+            while len(shelf) < 20 * self.settings.batch:
                 harm = self.settings.harm * min(0.3 + 3 * float(self.progress), 1.0)
                 drawn = example(spoil(hand(next(molecules), rng), rng, harm))
                 if drawn is not None:
@@ -337,7 +341,7 @@ def fit(settings: Settings) -> Path:
             step += 1
             seen += len(batch.tokens) * world
             average(mean, model, step)
-            recent.append({f.name: float(getattr(cost, f.name)) for f in fields(Loss)})
+            recent.append({f.name: float(getattr(cost, f.name).detach()) for f in fields(Loss)})
             bar.update(len(batch.tokens) * world)
         if rank == 0 and recent and (done or step % 100 == 0):
             row: dict[str, object] = {"step": step, "seen": seen, "minutes": round(spent, 2)}
