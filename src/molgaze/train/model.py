@@ -156,8 +156,8 @@ class Gaze(nn.Module):
     def read(features: Tensor, places: Tensor) -> Tensor:
         """Features (B, D, h, w) at places (B, T, 2), bilinear: (B, T, D)."""
         h, w = features.shape[2:]
-        scale = torch.tensor([w, h], dtype=places.dtype, device=places.device)
-        grid = (places + 0.5) / scale * 2 - 1
+        x, y = places.unbind(-1)
+        grid = torch.stack([(x + 0.5) / w * 2 - 1, (y + 0.5) / h * 2 - 1], -1)
         out = F.grid_sample(features, grid[:, :, None], align_corners=False)  # (B, D, T, 1)
         return out[..., 0].transpose(1, 2)
 

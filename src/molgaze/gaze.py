@@ -1,0 +1,296 @@
+"""Ink map to walk: the encoder runs once, then the gaze goes one step at a time.
+
+Every step chooses where to look (attention over the inked cells), reads there, and writes a token.
+Beam search keeps several walks; a walk may branch on the token and on the second-best place.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import walk
+
+CELL = 8  # pixels a side; what the encoder makes one feature of
+INK_LEVEL = 45 / 255  # a cell darker than this somewhere has ink
+MAX_TOKENS = 800
+FORMAT = "1"  # of the pair of graphs; a reader refuses any other
+
+Floats = NDArray[np.float32]
+
+
+class WeightsError(RuntimeError):
+    """Weights that are missing, don't fit together, or can't run on the device asked for."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One candidate: tokens from the first after ``<``, ending with ``>`` if it ended."""
+
+    tokens: tuple[str, ...]
+    places: Floats
+    """(len(tokens), 2): x and y in pixels of the ink map, from its top left corner."""
+    probabilities: tuple[float, ...]
+    """Of each token and its place together."""
+    ended: bool
+
+    @property
+    def score(self) -> float:
+        """Log-probability of the whole walk."""
+        return sum(math.log(max(p, 1e-12)) for p in self.probabilities)
+
+
+# --- which tokens may follow ---
+
+_BONDS = frozenset(walk.BONDS)
+
+
+def _state(token: str, before: str) -> str:
+    """The grammar's state after a token, given the state before it."""
+    if token in _BONDS:
+        return "bond"
+    if token == walk.OPEN:
+        return "label"
+    if walk.is_glyph(token):
+        return "glyph"
+    if token == walk.FRAGMENT:
+        return "first"
+    if token == walk.JUMP:
+        return "jump"
+    return "atom"
+
+
+def _masks() -> dict[str, Floats]:
+    """State -> 0 for tokens that may follow and -inf for others."""
+    atoms = {t for t in walk.VOCABULARY if walk.is_atom(t)} | {walk.OPEN}
+    glyphs = {t for t in walk.VOCABULARY if walk.is_glyph(t)}
+    follow = {
+        "start": atoms | {walk.END},
+        "first": atoms,
+        "jump": atoms | set(walk.BONDS),
+        "bond": atoms | {walk.RING},
+        "label": glyphs,
+        "glyph": glyphs | {walk.CLOSE},
+        "atom": atoms | set(walk.BONDS) | {walk.RING, walk.JUMP, walk.FRAGMENT, walk.END},
+    }
+    return {
+        state: np.array([0.0 if t in tokens else -np.inf for t in walk.VOCABULARY], np.float32)
+        for state, tokens in follow.items()
+    }
+
+
+_MASKS = _masks()
+
+
+# --- the two graphs ---
+
+
+class Net:
+    """Encoder and decoding step, as exported: a folder with ``encoder.onnx`` and ``step.onnx``.
+
+    Raises:
+        WeightsError: a file is missing or broken, the two don't belong together, or the device
+            asked for was not granted.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], device: str = "auto", threads: int | None = None
+    ) -> None:
+        import onnxruntime as ort  # noqa: PLC0415  a second to import: only when weights are read
+
+        providers = {
+            "auto": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            "cpu": ["CPUExecutionProvider"],
+            "cuda": ["CUDAExecutionProvider"],
+        }.get(device)
+        if providers is None:
+            raise WeightsError(f"device {device!r}: choose auto, cpu or cuda")
+        granted = set(ort.get_available_providers())
+        if device == "cuda" and "CUDAExecutionProvider" not in granted:
+            raise WeightsError(
+                "device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu instead of "
+                "onnxruntime (never both)"
+            )
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # shapes vary: an arena would only grow
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        sessions = []
+        for name in ("encoder.onnx", "step.onnx"):
+            path = Path(folder) / name
+            if not path.is_file():
+                raise WeightsError(f"no weights at {path}")
+            try:
+                sessions.append(
+                    ort.InferenceSession(
+                        str(path), options, providers=[p for p in providers if p in granted]
+                    )
+                )
+            except Exception as err:  # onnxruntime has no common class for these
+                raise WeightsError(f"{path}: {str(err).splitlines()[0]}") from err
+        self._encoder, self._step = sessions
+        metadata = [s.get_modelmeta().custom_metadata_map for s in sessions]
+        self.metadata: dict[str, str] = dict(metadata[0])
+        self.provider: str = self._step.get_providers()[0]
+        if metadata[0].get("id") != metadata[1].get("id"):
+            raise WeightsError(f"{folder}: encoder.onnx and step.onnx are of different models")
+        if self.metadata.get("format") != FORMAT:
+            raise WeightsError(f"{folder}: made for another version of MolGaze")
+        if json.loads(self.metadata["vocabulary"]) != list(walk.VOCABULARY):
+            raise WeightsError(f"{folder}: made for another vocabulary")
+        sizes = json.loads(self.metadata["size"])
+        self.hidden, self.location = int(sizes["hidden"]), int(sizes["location"])
+
+    def encode(self, ink: Floats) -> tuple[Floats, Floats]:
+        """Ink (8h, 8w) to features (1, D, h, w) and attention keys (h, w, A)."""
+        features, keys = self._encoder.run(["features", "keys"], {"ink": ink[None, None]})
+        return features, keys
+
+    def step(self, **inputs: Any) -> list[Any]:
+        """One step of K walks; see ``train/export.py`` for names and shapes."""
+        names = ["new_seen", "places", "shares", "words", "new_hidden"]
+        found: list[Any] = self._step.run(names, inputs)
+        return found
+
+
+def inked_cells(ink: Floats) -> NDArray[np.int64]:
+    """(L, 2) x and y of the cells of an ink map (8h, 8w) with ink in them or beside them."""
+    padded = np.pad(ink, ((1, 0), (1, 0)), mode="reflect")
+    smooth = (padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]) / 4
+    h, w = ink.shape[0] // CELL, ink.shape[1] // CELL
+    full = np.pad(smooth.reshape(h, CELL, w, CELL).max((1, 3)) > INK_LEVEL, 1)
+    near = np.zeros((h, w), bool)
+    for dy in range(3):
+        for dx in range(3):
+            near |= full[dy : dy + h, dx : dx + w]
+    y, x = np.nonzero(near)
+    return np.stack([x, y], 1).astype(np.int64)
+
+
+# --- reading ---
+
+
+@dataclass
+class _Path:
+    """A walk that is still growing; places in cells."""
+
+    score: float = 0.0
+    tokens: list[int] = field(default_factory=lambda: [walk.TOKEN_ID[walk.START]])
+    places: list[tuple[float, float]] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    state: str = "start"
+    here: tuple[float, float] | None = None
+
+
+def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
+    """Read an ink map.
+
+    Args:
+        net: the weights.
+        ink: (H, W), 0 paper to 1 ink, at reading scale.
+        beam: how many walks are followed; 1 is greedy.
+
+    Returns:
+        Candidates, the most probable first; at least one unless nothing is inked.
+    """
+    height, width = ink.shape
+    ink = np.pad(ink.astype(np.float32), ((0, -height % CELL), (0, -width % CELL)))
+    cells = inked_cells(ink)
+    if not len(cells):
+        return []
+    features, keys = net.encode(ink)
+    fixed = {"features": features, "keys": keys[cells[:, 1], cells[:, 0]], "cells": cells}
+    limit = min(MAX_TOKENS, 30 + 3 * len(cells))
+
+    paths = [_Path()]
+    hidden = np.zeros((1, net.hidden), np.float32)
+    seen = np.zeros((1, len(cells), net.location), np.float32)
+    atoms = np.full((1, 1, 2), np.nan, np.float32)
+    bonds = atoms.copy()
+    finished: list[_Path] = []
+    for _ in range(limit):
+        before = [p.places[-1] if p.places else (math.nan, math.nan) for p in paths]
+        new_seen, places, shares, words, new_hidden = net.step(
+            **fixed,
+            seen=seen,
+            atoms=atoms,
+            bonds=bonds,
+            hidden=hidden,
+            token=np.array([p.tokens[-1] for p in paths], np.int64),
+            place=np.array(before, np.float32),
+        )
+        chosen = _choose(paths, shares, words, beam)
+        grown: list[_Path] = []
+        rows: list[tuple[int, int]] = []  # of each grown walk: its walk before, and its place
+        atom_marks, bond_marks = [], []
+        none = (math.nan, math.nan)
+        for score, k, p, token in chosen:
+            old = paths[k]
+            place = (float(places[k, p, 0]), float(places[k, p, 1]))
+            word = walk.VOCABULARY[token]
+            trail = walk.Trail(old.here)
+            atom, bond = trail.step(word, place)
+            new = _Path(
+                score,
+                [*old.tokens, token],
+                [*old.places, place],
+                [*old.probabilities, math.exp(score - old.score)],
+                _state(word, old.state),
+                trail.here,
+            )
+            if word == walk.END:
+                finished.append(new)
+            else:
+                grown.append(new)
+                rows.append((k, p))
+                atom_marks.append(atom or none)
+                bond_marks.append(bond or none)
+        finished.sort(key=lambda f: -f.score)
+        # scores only fall: once enough walks ended above all that go on, nothing can change
+        if not grown or (
+            len(finished) >= beam and finished[beam - 1].score >= max(g.score for g in grown)
+        ):
+            break
+        paths = grown
+        from_k = [k for k, _ in rows]
+        hidden = new_hidden[from_k, [p for _, p in rows]]
+        seen = new_seen[from_k]
+        atoms = np.concatenate([atoms[from_k], np.array(atom_marks, np.float32)[:, None]], 1)
+        bonds = np.concatenate([bonds[from_k], np.array(bond_marks, np.float32)[:, None]], 1)
+    else:
+        finished += paths
+    return [_walk(p) for p in finished[: max(beam, 1)]]
+
+
+def _choose(
+    paths: list[_Path], shares: Floats, words: Floats, beam: int
+) -> list[tuple[float, int, int, int]]:
+    """The best (score, walk, place, token) that may follow, best first, at most beam of them."""
+    options: list[tuple[float, int, int, int]] = []
+    for k, path in enumerate(paths):
+        mask = _MASKS[path.state]
+        for p in range(shares.shape[1] if beam > 1 else 1):
+            gaze = path.score + math.log(max(float(shares[k, p]), 1e-9))
+            line = words[k, p] + mask
+            best = [int(line.argmax())] if beam == 1 else np.argpartition(-line, beam)[:beam]
+            options += [
+                (gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])
+            ]
+    options.sort(key=lambda o: -o[0])
+    return options[:beam]
+
+
+def _walk(path: _Path) -> Walk:
+    tokens = tuple(walk.VOCABULARY[t] for t in path.tokens[1:])
+    places = (np.array(path.places, np.float32).reshape(-1, 2) + 0.5) * CELL
+    ended = tokens[-1:] == (walk.END,)
+    return Walk(tokens, places, tuple(path.probabilities), ended)
