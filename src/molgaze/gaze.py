@@ -39,12 +39,9 @@ class Walk:
     """(len(tokens), 2): x and y in pixels of the ink map, from its top left corner."""
     probabilities: tuple[float, ...]
     """Of each token and its place together."""
+    score: float
+    """Log-probability of the whole walk."""
     ended: bool
-
-    @property
-    def score(self) -> float:
-        """Log-probability of the whole walk."""
-        return sum(math.log(max(p, 1e-12)) for p in self.probabilities)
 
 
 # --- which tokens may follow ---
@@ -267,8 +264,8 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
         atoms = np.concatenate([atoms[from_k], np.array(atom_marks, np.float32)[:, None]], 1)
         bonds = np.concatenate([bonds[from_k], np.array(bond_marks, np.float32)[:, None]], 1)
     else:
-        finished += paths
-    return [_walk(p) for p in finished[: max(beam, 1)]]
+        finished = sorted(finished + paths, key=lambda f: -f.score)
+    return [_walk(p) for p in finished[:beam]]
 
 
 def _choose(
@@ -293,4 +290,4 @@ def _walk(path: _Path) -> Walk:
     tokens = tuple(walk.VOCABULARY[t] for t in path.tokens[1:])
     places = (np.array(path.places, np.float32).reshape(-1, 2) + 0.5) * CELL
     ended = tokens[-1:] == (walk.END,)
-    return Walk(tokens, places, tuple(path.probabilities), ended)
+    return Walk(tokens, places, tuple(path.probabilities), path.score, ended)

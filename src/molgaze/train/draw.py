@@ -59,7 +59,6 @@ class Style:
     hashes: float = 0.1  # spacing of a hashed wedge
     hash_tapers: bool = True
     font: str = ""
-    bold_font: bool = False
     size: float = 0.5  # cap height
     sub: float = 0.7  # size of subscripts
     drop: float = 0.3  # how far a subscript sinks, in cap heights
@@ -74,8 +73,13 @@ class Style:
     symmetric: float = 0.1  # share of chain double bonds drawn symmetric
     abbreviations: float = 0.0
     variables: float = 0.0
-    bold: bool = False  # every line heavy
     clutter: float = 0.0
+
+
+FONT_USUAL = re.compile(
+    r"(NimbusSans|NimbusRoman|LiberationSans|LiberationSerif|FreeSans|FreeSerif|DejaVuSans|Arimo"
+    r"|Tinos|texgyreheros|texgyretermes)-?(Regular|Bold|regular|bold)?\.(ttf|otf)$"
+)  # the faces of Helvetica and Times, in which most structures are set
 
 
 @functools.cache
@@ -95,13 +99,20 @@ def fonts() -> tuple[str, ...]:
     return tuple(found)
 
 
+@functools.cache
+def usual_fonts() -> tuple[str, ...]:
+    """Upright faces like Helvetica and Times; every font if the machine has none of them."""
+    return tuple(f for f in fonts() if FONT_USUAL.search(f)) or fonts()
+
+
 def style(rng: np.random.Generator, heavy: int = 25) -> Style:
     """A random style; larger molecules are drawn with shorter bonds."""
     u = rng.random
     bond = float(np.exp(rng.normal(math.log(44.0), 0.35)))
     bond = min(max(bond, 22.0), 80.0 if heavy < 30 else 56.0 if heavy < 50 else 42.0)
     heavy_lines = u() < 0.06
-    line = float(np.exp(rng.normal(math.log(0.062), 0.4)))
+    line = float(np.exp(rng.normal(math.log(0.058), 0.38)))
+    faces = usual_fonts() if u() < 0.72 else fonts()
     return Style(
         bond=bond,
         line=min(max(line, 0.02), 0.15) * (1.6 if heavy_lines else 1.0),
@@ -110,12 +121,12 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         wedge=float(rng.uniform(0.12, 0.36)),
         hashes=float(rng.uniform(0.07, 0.2)),
         hash_tapers=u() < 0.7,
-        font=str(fonts()[int(rng.integers(len(fonts())))]),
+        font=faces[int(rng.integers(len(faces)))],
         size=float(rng.uniform(0.36, 0.62)),
         sub=float(rng.uniform(0.6, 0.85)),
         drop=float(rng.uniform(0.15, 0.5)),
         clear=float(rng.uniform(0.02, 0.14)),
-        methyls=float(rng.choice([0.0, 1.0, 0.5], p=[0.72, 0.2, 0.08])),
+        methyls=float(rng.choice([0.0, 1.0, 0.5], p=[0.6, 0.32, 0.08])),
         carbons=float(rng.choice([0.0, 0.05, 1.0], p=[0.93, 0.05, 0.02])),
         circles=u() < 0.04,
         circled_charges=u() < 0.1,
@@ -125,7 +136,6 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         symmetric=float(rng.choice([0.0, 0.15, 1.0], p=[0.6, 0.35, 0.05])),
         abbreviations=float(rng.choice([0.0, 0.4, 0.9], p=[0.45, 0.3, 0.25])),
         variables=float(rng.choice([0.0, 0.3], p=[0.94, 0.06])),
-        bold=heavy_lines,
         clutter=float(rng.choice([0.0, 1.0], p=[0.86, 0.14])),
     )
 

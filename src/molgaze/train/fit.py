@@ -185,13 +185,14 @@ class Pictures(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         seed = [self.seed, worker.id if worker else 0]
-        cv2.setNumThreads(0)
-        torch.set_num_threads(1)
+        if worker:
+            cv2.setNumThreads(0)
+            torch.set_num_threads(1)
         rng = np.random.default_rng([*seed, 1])
         molecules = iter(Corpus(self.settings.data, [*seed, 2]))
         while True:
             shelf: list[Example] = []
-            while len(shelf) < 20 * self.settings.batch:
+            while len(shelf) < 32 * self.settings.batch:
                 harm = self.settings.harm * min(0.3 + 3 * float(self.progress), 1.0)
                 drawn = example(spoil(hand(next(molecules), rng), rng, harm))
                 if drawn is not None:
@@ -306,8 +307,8 @@ def fit(settings: Settings) -> Path:
     progress[0] = min(spent / settings.minutes, 1.0)
     pictures = Pictures(settings, settings.seed + 7919 * step + 104729 * rank, progress)
     loader: DataLoader[Batch] = DataLoader(
-        pictures, batch_size=None, num_workers=settings.workers, prefetch_factor=4,
-        pin_memory=cuda, persistent_workers=True,
+        pictures, batch_size=None, num_workers=settings.workers, pin_memory=cuda,
+        prefetch_factor=4 if settings.workers else None,
     )
     held = held_out(settings) if rank == 0 else []
     began = time.monotonic() - spent * 60

@@ -1,0 +1,280 @@
+"""Drawing, spoiling, the model, the training loop and export, on small sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("cv2")
+
+from molgaze import gaze, walk
+from molgaze.molecule import molecule
+from molgaze.train import draw, export, fit
+from molgaze.train.corpus import Corpus, layout, read_smiles
+from molgaze.train.model import Gaze, Size, attention_target, loss
+from molgaze.train.spoil import spoil
+
+SMILES = """CC(=O)Oc1ccccc1C(=O)O aspirin
+CN1C=NC2=C1C(=O)N(C(=O)N2C)C caffeine
+C[C@H](N)C(=O)O alanine
+CCOC(=O)c1ccc(N)cc1 benzocaine
+OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O glucose
+CC(C)Cc1ccc(cc1)C(C)C(=O)O ibuprofen
+C[N+](C)(C)CC([O-])=O betaine
+FC(F)(F)c1ccc(Cl)cc1 fluoride
+"""
+SMALL = Size(stem=8, fine=8, coarse=16, dilations=(1, 2), features=24, attention=16, location=4,
+             reach=3, embedding=8, hidden=32)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "molecules.smi"
+    path.write_text(SMILES * 40)
+    return path
+
+
+def corpus(data: Path, seed: int = 0) -> Corpus:
+    return Corpus([data], seed, pool=4)
+
+
+# --- corpus ---
+
+
+def test_held_out_lines_are_never_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "many.smi"
+    path.write_text("".join(f"{'C' * (i + 1)}\n" for i in range(450)))
+    kept, held = read_smiles(path), read_smiles(path, held_out=True)
+    assert not set(kept) & set(held)
+    assert len(kept) + len(held) == 450
+    assert len(held) == 3
+
+
+def test_a_corpus_without_molecules_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.smi"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match=r"empty\.smi"):
+        Corpus([path])
+
+
+def test_molecules_come_with_sound_coordinates(data: Path) -> None:
+    for mol, _ in zip(corpus(data), range(20), strict=False):
+        xy = mol.GetConformer().GetPositions()[:, :2]
+        assert np.isfinite(xy).all()
+
+
+# --- drawing ---
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_drawn_is_the_molecule(data: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for mol, _ in zip(corpus(data, seed), range(4), strict=False):
+        plain = draw.style(rng)
+        look = draw.Style(**{**vars(plain), "variables": 0.0})
+        drawn = draw.own(mol, rng, look)
+        back, faults = walk.decode(*walk.encode(drawn.graph))
+        assert not faults
+        assert molecule(back).smiles == Chem.CanonSmiles(Chem.MolToSmiles(mol))
+
+
+def test_drawing_is_deterministic(data: Path) -> None:
+    mol = next(iter(corpus(data)))
+    a = spoil(draw.own(mol, np.random.default_rng(3)), np.random.default_rng(4))
+    b = spoil(draw.own(mol, np.random.default_rng(3)), np.random.default_rng(4))
+    assert np.array_equal(a.ink, b.ink)
+    assert np.array_equal(a.graph.places, b.graph.places)
+    assert a.graph.atoms == b.graph.atoms
+
+
+def test_places_lie_on_ink() -> None:
+    mol = Chem.MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        assert layout(mol, rng)
+        look = draw.Style(bond=40.0, font=draw.usual_fonts()[0])
+        drawn = draw.own(mol, rng, look)
+        for (x, y), atom in zip(drawn.graph.places, drawn.graph.atoms, strict=True):
+            reach = 12 if atom == "O" else 3  # the middle of an O is paper
+            patch = drawn.ink[
+                max(int(y) - reach, 0) : int(y) + reach + 1, max(int(x) - reach, 0) : int(x) + reach + 1
+            ]
+            assert patch.max() > 128, (atom, x, y)
+
+
+@pytest.mark.parametrize("harm", [0.0, 1.0])
+def test_spoiling_moves_places_with_the_ink(harm: float) -> None:
+    mol = Chem.MolFromSmiles("CCCCCC")
+    assert layout(mol, np.random.default_rng(1))
+    hits = total = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        look = draw.Style(bond=40.0, line=0.1, font=draw.usual_fonts()[0])
+        spoilt = spoil(draw.own(mol, rng, look), rng, harm)
+        assert spoilt.ink.dtype == np.uint8
+        for x, y in spoilt.graph.places:
+            i, j = int(round(y)), int(round(x))
+            patch = spoilt.ink[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+            hits += patch.size > 0 and int(patch.max()) > 80
+            total += 1
+    assert hits / total > (0.99 if harm == 0 else 0.93)
+
+
+def test_a_mirrored_layout_keeps_its_stereo() -> None:
+    mol = Chem.MolFromSmiles("C[C@H](N)C(=O)O")
+    seen = set()
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        assert layout(mol, rng)
+        look = draw.Style(bond=40.0, font=draw.usual_fonts()[0])
+        graph = draw.own(mol, rng, look).graph
+        seen |= {k for _, _, k in graph.bonds if k in "wh"}
+        assert molecule(graph).smiles == "C[C@H](N)C(=O)O"
+    assert seen == {"w", "h"}
+
+
+# --- model ---
+
+
+def batch_of(data: Path, count: int = 4, seed: int = 0) -> fit.Batch:
+    rng = np.random.default_rng(seed)
+    shelf = []
+    for mol in corpus(data, seed):
+        drawn = fit.example(spoil(draw.hand(mol, rng), rng, 0.0))
+        if drawn is not None:
+            shelf.append(drawn)
+        if len(shelf) == count:
+            break
+    return fit.collate(shelf)
+
+
+def test_attention_targets_peak_at_the_place(data: Path) -> None:
+    batch = batch_of(data)
+    chosen = torch.arange(batch.tokens.shape[1] - 1)
+    target, known = attention_target(batch, chosen)
+    assert known.float().mean() > 0.5
+    sums = target.sum(-1)[known]
+    assert torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+    place = batch.places[:, 1:][known]
+    peak = batch.cells[:, None].expand(-1, len(chosen), -1, -1)[known].gather(
+        1, target[known].argmax(-1)[:, None, None].expand(-1, 1, 2))[:, 0]
+    assert (peak - place).abs().max() <= 1.01
+
+
+def test_a_look_up_is_the_same_in_training_and_reading(data: Path) -> None:
+    torch.manual_seed(0)
+    model, batch = Gaze(SMALL), batch_of(data)
+    marks = batch.atoms[:, :-1]
+    dense = model.eval().location(0, batch.cells, marks)
+    sparse = model.train().location(0, batch.cells, marks)
+    assert torch.allclose(dense, sparse)
+    assert dense.abs().sum() > 0
+
+
+def test_the_model_learns_a_handful_of_pictures(data: Path) -> None:
+    torch.manual_seed(0)
+    model, batch = Gaze(SMALL), batch_of(data)
+    optimiser = torch.optim.AdamW(model.parameters(), 5e-3)
+    first = last = None
+    for _ in range(60):
+        cost = loss(model, batch)
+        optimiser.zero_grad()
+        cost.total.backward()
+        optimiser.step()
+        last = float(cost.total.detach())
+        first = first or last
+    assert last is not None
+    assert first is not None
+    assert last < 0.5 * first
+
+
+# --- the run, export, reading ---
+
+
+def settings_for(data: Path, out: Path, minutes: float) -> fit.Settings:
+    return fit.Settings((data,), out, minutes=minutes, batch=2, workers=0, save_minutes=0.02)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "Gaze", lambda size=None: Gaze(size or SMALL))
+    monkeypatch.setattr(fit, "held_out", lambda settings: [])
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_saves_resumes_and_exports(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    path = fit.fit(settings_for(data, out, 0.05))
+    _, before = fit.load(path)
+    path = fit.fit(settings_for(data, out, 0.1))
+    _, after = fit.load(path)
+    assert int(after["step"]) > int(before["step"]) > 0
+    assert float(after["minutes"]) >= 0.1
+    assert not list(out.glob("*.tmp"))
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["seen"] == int(after["seen"])
+
+    half = tmp_path / "half.safetensors"
+    fit.save_weights(fit.load_model(path), half)
+    assert half.stat().st_size < path.stat().st_size / 4
+    rng = np.random.default_rng(0)
+    mol = next(iter(corpus(data)))
+    ink = spoil(draw.own(mol, rng), rng, 0.0).ink.astype(np.float32) / 255
+    export.export(half, tmp_path / "weights", [ink], calibration="[1.0, 0.0]")
+    net = gaze.Net(tmp_path / "weights", "cpu")
+    assert net.metadata["calibration"] == "[1.0, 0.0]"
+    for beam in (1, 4):
+        walks = gaze.read(net, ink, beam)
+        assert 1 <= len(walks) <= beam
+        scores = [w.score for w in walks]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= p <= 1.0001 for w in walks for p in w.probabilities)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_export_refuses_graphs_that_differ(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = tmp_path / "half.safetensors"
+    fit.save_weights(Gaze(SMALL).eval(), half)
+    other = Gaze(SMALL).eval()
+    monkeypatch.setattr(export, "TorchNet", lambda model, real=export.TorchNet: real(other))
+    ink = np.zeros((64, 96), np.float32)
+    ink[20:40, 20:70] = 1
+    with pytest.raises(export.ExportError):
+        export.export(half, tmp_path / "weights", [ink] )
+    assert not (tmp_path / "weights").exists()
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(gaze.WeightsError, match="no weights at"):
+        gaze.Net(tmp_path)
+    (tmp_path / "encoder.onnx").write_bytes(b"nonsense")
+    with pytest.raises(gaze.WeightsError, match=r"encoder\.onnx"):
+        gaze.Net(tmp_path)
+    with pytest.raises(gaze.WeightsError, match="choose auto"):
+        gaze.Net(tmp_path, "tpu")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="gloo over loopback")
+def test_two_processes_learn_together(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+        "-m", "molgaze.train.fit", "--data", str(data), "--out", str(out), "--minutes", "0.08",
+        "--batch", "2", "--workers", "0", "--check-minutes", "9",
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    _, metadata = fit.load(out / "last.safetensors")
+    assert int(metadata["step"]) > 0
