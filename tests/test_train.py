@@ -18,6 +18,7 @@ pytest.importorskip("cv2")
 from molgaze import gaze, walk
 from molgaze.molecule import molecule
 from molgaze.train import draw, export, fit
+from molgaze.train.hands import hand
 from molgaze.train.corpus import Corpus, layout, read_smiles
 from molgaze.train.model import Gaze, Size, attention_target, loss
 from molgaze.train.spoil import spoil
@@ -148,7 +149,7 @@ def batch_of(data: Path, count: int = 4, seed: int = 0) -> fit.Batch:
     rng = np.random.default_rng(seed)
     shelf = []
     for mol in corpus(data, seed):
-        drawn = fit.example(spoil(draw.hand(mol, rng), rng, 0.0))
+        drawn = fit.example(spoil(hand(mol, rng), rng, 0.0))
         if drawn is not None:
             shelf.append(drawn)
         if len(shelf) == count:

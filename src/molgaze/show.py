@@ -1,7 +1,7 @@
 """The gaze drawn over its picture, and the molecule that was read beside it.
 
-    sheet = load("drawing.png")
-    show(sheet, Reader().read("drawing.png")).save("gaze.png")
+>>> sheet = load("drawing.png")  # doctest: +SKIP
+>>> show(sheet, Reader().read("drawing.png")).save("gaze.png")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -184,9 +184,7 @@ class _Pen:
 
     def draw(self) -> None:
         """Moves first, then marks, then numbers: each lies over the one before."""
-        found = [
-            m for m in moves(self.reading.tokens, self.reading.places) if m.step in self.seen
-        ]
+        found = [m for m in moves(self.reading.tokens, self.reading.places) if m.step in self.seen]
         for move in found:
             start, end = self.frame.at(move.start), self.frame.at(move.end)
             if move.kind == "bond":
@@ -266,7 +264,7 @@ class _Pen:
                 (1 - t) ** 2 * start[0] + 2 * t * (1 - t) * top[0] + t * t * end[0],
                 (1 - t) ** 2 * start[1] + 2 * t * (1 - t) * top[1] + t * t * end[1],
             )
-            for t in np.linspace(0.0, 1.0, 33).tolist()
+            for t in np.linspace(0.0, 1.0, 9 + round(20 * length / self.unit)).tolist()
         ]
         dash = [*_along(arc, 0.08 * self.unit)]
         for i in range(0, len(dash) - 2, 3):

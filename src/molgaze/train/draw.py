@@ -758,7 +758,3 @@ def _draw_bond(
             pen.polygon([q, (q[0] - ux * head + nx * head / 2.5, q[1] - uy * head + ny * head / 2.5),
                          (q[0] - ux * head - nx * head / 2.5, q[1] - uy * head - ny * head / 2.5)])
 
-
-def hand(mol: Chem.Mol, rng: np.random.Generator) -> Drawing:
-    """Draw with a hand picked at random."""
-    return own(mol, rng)

@@ -32,7 +32,8 @@ from tqdm import tqdm
 
 from .. import walk
 from .corpus import Corpus
-from .draw import Drawing, hand
+from .draw import Drawing
+from .hands import hand
 from .model import CELL, Batch, Gaze, Loss, Size, loss
 from .spoil import spoil
 
