@@ -18,8 +18,8 @@ pytest.importorskip("cv2")
 from molgaze import gaze, walk
 from molgaze.molecule import molecule
 from molgaze.train import draw, export, fit
-from molgaze.train.hands import hand
 from molgaze.train.corpus import Corpus, layout, read_smiles
+from molgaze.train.hands import hand
 from molgaze.train.model import Gaze, Size, attention_target, loss
 from molgaze.train.spoil import spoil
 
@@ -32,8 +32,18 @@ CC(C)Cc1ccc(cc1)C(C)C(=O)O ibuprofen
 C[N+](C)(C)CC([O-])=O betaine
 FC(F)(F)c1ccc(Cl)cc1 fluoride
 """
-SMALL = Size(stem=8, fine=8, coarse=16, dilations=(1, 2), features=24, attention=16, location=4,
-             reach=3, embedding=8, hidden=32)
+SMALL = Size(
+    stem=8,
+    fine=8,
+    coarse=16,
+    dilations=(1, 2),
+    features=24,
+    attention=16,
+    location=4,
+    reach=3,
+    embedding=8,
+    hidden=32,
+)
 
 
 @pytest.fixture
@@ -106,7 +116,8 @@ def test_places_lie_on_ink() -> None:
         for (x, y), atom in zip(drawn.graph.places, drawn.graph.atoms, strict=True):
             reach = 12 if atom == "O" else 3  # the middle of an O is paper
             patch = drawn.ink[
-                max(int(y) - reach, 0) : int(y) + reach + 1, max(int(x) - reach, 0) : int(x) + reach + 1
+                max(int(y) - reach, 0) : int(y) + reach + 1,
+                max(int(x) - reach, 0) : int(x) + reach + 1,
             ]
             assert patch.max() > 128, (atom, x, y)
 
@@ -165,8 +176,11 @@ def test_attention_targets_peak_at_the_place(data: Path) -> None:
     sums = target.sum(-1)[known]
     assert torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
     place = batch.places[:, 1:][known]
-    peak = batch.cells[:, None].expand(-1, len(chosen), -1, -1)[known].gather(
-        1, target[known].argmax(-1)[:, None, None].expand(-1, 1, 2))[:, 0]
+    peak = (
+        batch.cells[:, None]
+        .expand(-1, len(chosen), -1, -1)[known]
+        .gather(1, target[known].argmax(-1)[:, None, None].expand(-1, 1, 2))[:, 0]
+    )
     assert (peak - place).abs().max() <= 1.01
 
 
@@ -252,7 +266,7 @@ def test_export_refuses_graphs_that_differ(
     ink = np.zeros((64, 96), np.float32)
     ink[20:40, 20:70] = 1
     with pytest.raises(export.ExportError):
-        export.export(half, tmp_path / "weights", [ink] )
+        export.export(half, tmp_path / "weights", [ink])
     assert not (tmp_path / "weights").exists()
 
 
@@ -270,12 +284,32 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_two_processes_learn_together(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
-        "-m", "molgaze.train.fit", "--data", str(data), "--out", str(out), "--minutes", "0.08",
-        "--batch", "2", "--workers", "0", "--check-minutes", "9",
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "0",
+        "-m",
+        "molgaze.train.fit",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--minutes",
+        "0.08",
+        "--batch",
+        "2",
+        "--workers",
+        "0",
+        "--check-minutes",
+        "9",
     ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=env, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     _, metadata = fit.load(out / "last.safetensors")
     assert int(metadata["step"]) > 0

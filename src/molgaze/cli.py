@@ -38,7 +38,7 @@ SUFFIXES = frozenset(
 FAILED, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
 
 
-class _Stop(Exception):
+class _CommandError(Exception):
     """Ends the command with a message and an exit code."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser(given).parse_args(given)
         return int(args.command(args))
-    except _Stop as stop:
+    except _CommandError as stop:
         _say(str(stop))
         return stop.code
     except SystemExit as stop:  # argparse: help, version, or a wrong command line
@@ -132,7 +132,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     read.add_argument("files", nargs="*", metavar="FILE", help="picture, folder, glob, or -")
     read.add_argument("--files-from", metavar="LIST", help="a file of paths, one a line, or -")
     read.add_argument("-r", "--recursive", action="store_true", help="folders in folders too")
-    read.add_argument("-o", "--output", type=Path, metavar="OUT", help="." + ", .".join(FORMATS))
+    read.add_argument("-o", "--output", type=Path, metavar="OUT", help="." + " .".join(FORMATS))
     form = read.add_mutually_exclusive_group()
     form.add_argument("--format", choices=FORMATS, help="default: by the suffix of OUT")
     form.add_argument("--json", action="store_const", const="jsonl", dest="format")
@@ -238,7 +238,7 @@ def _read(args: argparse.Namespace) -> int:
     form = _format(args)
     sources, alone = _sources(args)
     if form == "mol" and not alone:
-        raise _Stop(USAGE, "a mol file holds one molecule: give one picture, or use sdf")
+        raise _CommandError(USAGE, "a mol file holds one molecule: give one picture, or use sdf")
     reader = _reader(args)
     shown = sys.stderr.isatty() and (args.output is not None or not sys.stdout.isatty())
     count = _Count(len(sources), args.quiet, shown and not (args.quiet or args.no_progress))
@@ -273,7 +273,7 @@ def _show(args: argparse.Namespace) -> int:
     try:
         show(sheet, reading).save(args.output)
     except ValueError as err:
-        raise _Stop(USAGE, f"{args.output}: {_line(err)}") from err
+        raise _CommandError(USAGE, f"{args.output}: {_line(err)}") from err
     count = _Count(1)
     for judged in count.judged([reading]):
         if judged.valid:
@@ -286,7 +286,7 @@ def _score(args: argparse.Namespace) -> int:
 
     if args.misses is not None:
         if len(args.tables) > 1:
-            raise _Stop(USAGE, "--misses takes one table")
+            raise _CommandError(USAGE, "--misses takes one table")
         _writable(args.misses)
     tables = {name: table(name)[: args.limit] for name in args.tables}
     reader = _reader(args)
@@ -339,7 +339,7 @@ def _info(args: argparse.Namespace) -> int:
     fault = None
     try:
         facts |= _reader(args).info
-    except _Stop as stop:
+    except _CommandError as stop:
         fault = stop
     if args.json:
         print(json.dumps(facts, indent=2))
@@ -356,7 +356,7 @@ def _check(args: argparse.Namespace) -> int:
     picture, answer = folder / "check.png", folder / "check.smi"
     reader = _reader(args)
     if not (picture.is_file() and answer.is_file()):
-        raise _Stop(BROKEN, f"no picture to check at {picture}")
+        raise _CommandError(BROKEN, f"no picture to check at {picture}")
     from .score import compare  # noqa: PLC0415
 
     expected = answer.read_text(encoding="utf-8").split()[0]
@@ -373,7 +373,7 @@ def _train(args: argparse.Namespace) -> int:
     try:
         print(fit.fit(fit.settings_of(args)))
     except RuntimeError as err:
-        raise _Stop(BROKEN, _line(err)) from err
+        raise _CommandError(BROKEN, _line(err)) from err
     return 0
 
 
@@ -386,12 +386,12 @@ def _export(args: argparse.Namespace) -> int:
 
     run = args.run / "last.safetensors" if args.run.is_dir() else args.run
     if not run.is_file():
-        raise _Stop(FAILED, f"{run}: no such run")
+        raise _CommandError(FAILED, f"{run}: no such run")
     inks = [load(file).at_scale().ink for file in args.check]
     try:
         export.export(run, args.output, inks, args.name)
     except RuntimeError as err:
-        raise _Stop(FAILED, _line(err)) from err
+        raise _CommandError(FAILED, _line(err)) from err
     print(args.output)
     return 0
 
@@ -404,8 +404,10 @@ def _fit() -> Any:
     return fit
 
 
-def _without_extra(err: ImportError) -> _Stop:
-    return _Stop(BROKEN, f"this needs the train extra: pip install 'molgaze[train]' ({_line(err)})")
+def _without_extra(err: ImportError) -> _CommandError:
+    return _CommandError(
+        BROKEN, f"this needs the train extra: pip install 'molgaze[train]' ({_line(err)})"
+    )
 
 
 # ---- input ----------------------------------------------------------------------------------
@@ -417,7 +419,7 @@ def _reader(args: argparse.Namespace) -> Reader:
 
         return Reader(args.weights, device=args.device, threads=args.threads, beam=args.beam)
     except (ImportError, OSError, RuntimeError) as err:
-        raise _Stop(BROKEN, _line(err)) from err
+        raise _CommandError(BROKEN, _line(err)) from err
 
 
 def _format(args: argparse.Namespace) -> Format | None:
@@ -427,16 +429,16 @@ def _format(args: argparse.Namespace) -> Format | None:
     _writable(args.output)
     form = args.format or args.output.suffix.lstrip(".").lower()
     if form not in FORMATS:
-        raise _Stop(USAGE, f"{args.output}: choose --format {', '.join(FORMATS)}")
+        raise _CommandError(USAGE, f"{args.output}: choose --format {', '.join(FORMATS)}")
     return form  # type: ignore[no-any-return]
 
 
 def _writable(path: Path) -> None:
     # Before the work, not after it.
     if path.is_dir():
-        raise _Stop(USAGE, f"{path}: is a folder")
+        raise _CommandError(USAGE, f"{path}: is a folder")
     if not path.parent.is_dir():
-        raise _Stop(USAGE, f"{path.parent}: no such folder")
+        raise _CommandError(USAGE, f"{path.parent}: no such folder")
 
 
 def _sources(args: argparse.Namespace) -> tuple[list[str], bool]:
@@ -451,16 +453,16 @@ def _sources(args: argparse.Namespace) -> tuple[list[str], bool]:
         if name != "-" and os.path.isdir(name):
             inside = _pictures(name, args.recursive)
             if not inside:
-                raise _Stop(FAILED, f"{name}: no pictures in this folder")
+                raise _CommandError(FAILED, f"{name}: no pictures in this folder")
             found += inside
         elif name != "-" and glob.has_magic(name) and not os.path.exists(name):
             found += sorted(glob.glob(name, recursive=True)) or [name]
         else:
             found.append(name)
     if not found:
-        raise _Stop(USAGE, "no pictures given")
+        raise _CommandError(USAGE, "no pictures given")
     if found.count("-") + (args.files_from == "-") > 1:
-        raise _Stop(USAGE, "standard input can be read only once")
+        raise _CommandError(USAGE, "standard input can be read only once")
     return found, len(args.files) == 1 and found == names
 
 
@@ -512,7 +514,8 @@ class _Count:
                 yield result
         except KeyboardInterrupt:
             self.interrupted = True
-        self.clear()
+        finally:
+            self.clear()
 
     def step(self, exact: bool = False) -> None:
         """One more picture."""
@@ -566,6 +569,8 @@ def _say(text: str) -> None:
 
 
 def _line(err: BaseException) -> str:
+    if isinstance(err, OSError) and err.filename is not None and err.strerror:
+        return f"{os.fsdecode(err.filename)}: {err.strerror}"
     return next(iter(str(err).strip().splitlines()), type(err).__name__)
 
 

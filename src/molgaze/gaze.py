@@ -279,9 +279,7 @@ def _choose(
             gaze = path.score + math.log(max(float(shares[k, p]), 1e-9))
             line = words[k, p] + mask
             best = [int(line.argmax())] if beam == 1 else np.argpartition(-line, beam)[:beam]
-            options += [
-                (gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])
-            ]
+            options += [(gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])]
     options.sort(key=lambda o: -o[0])
     return options[:beam]
 

@@ -52,7 +52,7 @@ _NUMBER = {Chem.GetPeriodicTable().GetElementSymbol(number): number for number i
 }
 _NUMBERED = re.compile(
     r"^(?P<isotope>\d{1,3})?(?P<element>[A-Z][a-z]?)(?:(?P<h>H)(?P<hs>\d{1,2})?)?"
-    r"(?P<dots>\.{0,4})(?P<size>\d)?(?P<sign>\++|-+)?(?P<late>\.{0,4})$"
+    r"(?P<dots>\.{0,4})(?:(?P<size>\d)?(?P<sign>\++|-+))?(?P<late>\.{0,4})$"
 )
 _H_FIRST = re.compile(r"^(H\d?)([A-Z][a-z]?)$")
 _R_GROUP = re.compile(r"^R(\d{1,2})$")

@@ -15,7 +15,7 @@ import numpy as np
 from . import gaze, walk
 from .gaze import Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
-from .picture import TARGET_BOND, Picture, PictureError, Sheet, Source, load
+from .picture import Picture, PictureError, Sheet, Source, load
 from .reading import Reading
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -52,7 +52,10 @@ class Reader:
         if beam < 1:
             raise ValueError(f"beam must be at least 1, got {beam}")
         self._arguments: dict[str, Any] = {
-            "weights": weights, "device": device, "threads": threads, "beam": beam,
+            "weights": weights,
+            "device": device,
+            "threads": threads,
+            "beam": beam,
         }
         self._net = Net(weights or WEIGHTS, device, threads)
         self._beam = beam
@@ -189,7 +192,10 @@ class _Attempt:
         slope, shift = self.calibration
         confidence = 1 / (1 + math.exp(-(slope * max(self.score, -50.0) + shift)))
         common: dict[str, Any] = {
-            "source": self.picture.source, "page": page, "model": model, "ms": ms,
+            "source": self.picture.source,
+            "page": page,
+            "model": model,
+            "ms": ms,
             "scale": self.bond or self.picture.bond,
         }
         chosen = self.chosen
@@ -206,8 +212,10 @@ class _Attempt:
         if self.molecule is None:
             what = self.notes[0] if self.notes else "no atom was read"
             return Reading(
-                warnings=tuple(self.notes), error=f"{self.picture.source}: {what}",
-                error_type="MoleculeError", **common,
+                warnings=tuple(self.notes),
+                error=f"{self.picture.source}: {what}",
+                error_type="MoleculeError",
+                **common,
             )
         cut = () if chosen.ended else ("the reading was cut off at its longest",)
         return Reading(
@@ -220,6 +228,3 @@ class _Attempt:
             alternatives=tuple(self.others),
             **common,
         )
-
-
-assert TARGET_BOND == 20.0  # what train/spoil.py draws for

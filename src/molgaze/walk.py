@@ -3,7 +3,7 @@
 A walk is a list of tokens, each with the place that it was read at:
 
     atom        C  N+  O-  D  Cl ...   bonded to the atom the gaze stood on; the gaze moves to it
-    bond        = # $ : w> w< h> h< ~ d> d< ? x   before an atom or ``&``; a single bond has no token
+    bond        = # $ : w> w< h> h< ~ d> d< ? x   before an atom or ``&``; single: no token
     &           ring closure to the atom, already written, that the gaze points at
     ^           jump back to the atom, already written, that the gaze points at
     .           a new fragment; points at its first atom
@@ -70,7 +70,9 @@ VOCABULARY: tuple[str, ...] = (
 )
 TOKEN_ID = {token: i for i, token in enumerate(VOCABULARY)}
 _ATOMS = frozenset(ATOMS)
-_BOND_OF = {t: (k, i == 1) for k, pair in BOND_TOKENS.items() for i, t in reversed([*enumerate(pair)])}
+_BOND_OF = {
+    t: (k, i == 1) for k, pair in BOND_TOKENS.items() for i, t in reversed([*enumerate(pair)])
+}
 ATOM_PATTERN = re.compile(r"^([A-Z][a-z]?|\*)(\.{0,2})(?:(\d*)([+-]))?$")
 
 
@@ -293,7 +295,9 @@ def decode(
         fault(len(tokens), "bond that leads nowhere")
     if not ended:
         fault(len(tokens), "the walk does not end")
-    return Graph(atoms, np.array(where, dtype=np.float64).reshape(-1, 2), bonds, glyphs, steps), faults
+    return Graph(
+        atoms, np.array(where, dtype=np.float64).reshape(-1, 2), bonds, glyphs, steps
+    ), faults
 
 
 class Trail:

@@ -1,0 +1,1 @@
+"""Training: molecules to pictures, pictures to weights. Needs the train extra."""

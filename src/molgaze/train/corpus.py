@@ -54,10 +54,16 @@ def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
 
 def _stereo(mol: Chem.Mol, rng: np.random.Generator) -> None:
     """Give a flat molecule random tetrahedral stereo."""
-    for i, tag in Chem.FindMolChiralCenters(mol, includeUnassigned=True, useLegacyImplementation=False):
+    centres = Chem.FindMolChiralCenters(  # type: ignore[no-untyped-call]
+        mol, includeUnassigned=True, useLegacyImplementation=False
+    )
+    for i, tag in centres:
         if tag == "?":
-            way = Chem.ChiralType.CHI_TETRAHEDRAL_CW if rng.random() < 0.5 else (
-                Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
+            way = (
+                Chem.ChiralType.CHI_TETRAHEDRAL_CW
+                if rng.random() < 0.5
+                else (Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
+            )
             mol.GetAtomWithIdx(i).SetChiralTag(way)
     Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
 

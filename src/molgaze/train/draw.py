@@ -192,7 +192,7 @@ def _levels(text: str) -> list[int]:
     for i, char in enumerate(text):
         before = text[i - 1] if i else ""
         if char.isdigit():
-            if before == "" or before == "(":
+            if before in {"", "("}:
                 levels.append(1 if i + 1 < len(text) and text[i + 1].isalpha() and i == 0 else 0)
             elif before.isdigit():
                 levels.append(levels[-1])
@@ -341,12 +341,9 @@ def _circle(
         alone = not any(set(ring) & set(other) for other in aromatic if other is not ring)
         if len(ring) == 6 and alone and all(i in new for i in ring):
             marked |= {
-                frozenset((new[a], new[b]))
-                for a, b in zip(ring, (*ring[1:], ring[0]), strict=True)
+                frozenset((new[a], new[b])) for a, b in zip(ring, (*ring[1:], ring[0]), strict=True)
             }
-    return [
-        (a, b, ":" if frozenset((a, b)) in marked and k in "-=" else k) for a, b, k in bonds
-    ]
+    return [(a, b, ":" if frozenset((a, b)) in marked and k in "-=" else k) for a, b, k in bonds]
 
 
 # --- our own hand ---------------------------------------------------------------------------------
@@ -385,9 +382,7 @@ class _Pen:
 
     def curve(self, points: Sequence[Point], width: float) -> None:
         path = np.round(np.array(points) * 16).astype(np.int32)
-        cv2.polylines(
-            self.canvas, [path], False, 255, max(int(round(width)), 1), cv2.LINE_8, 4
-        )
+        cv2.polylines(self.canvas, [path], False, 255, max(int(round(width)), 1), cv2.LINE_8, 4)
 
 
 def _leave(a: Point, b: Point, boxes: Sequence[Box], margin: float) -> float:
@@ -441,7 +436,7 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
                 glyphs[i] = spots + xy[i]
 
     pad = 0.6 * scale
-    corners = np.array([box for t in texts.values() for box in t.boxes] or [[0.0] * 4])
+    corners = np.array([box for t in texts.values() for box in t.boxes] or [(0.0, 0.0, 0.0, 0.0)])
     low = np.minimum(xy.min(0), corners[:, :2].min(0) if texts else xy.min(0)) - pad
     high = np.maximum(xy.max(0), corners[:, 2:].max(0) if texts else xy.max(0)) + pad
     notes = _clutter(low + pad, high - pad, look, rng) if look.clutter else []
@@ -467,7 +462,10 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
             spokes = np.linspace(0, 2 * math.pi, 40)
             radius = 0.55 * scale
             pen.curve(
-                [(centre[0] + radius * math.cos(s), centre[1] + radius * math.sin(s)) for s in spokes],
+                [
+                    (centre[0] + radius * math.cos(s), centre[1] + radius * math.sin(s))
+                    for s in spokes
+                ],
                 line,
             )
     for text in texts.values():
@@ -478,18 +476,41 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
     return Drawing(canvas, shown, scale)
 
 
-def _clutter(low: NDArray[np.float64], high: NDArray[np.float64], look: Style,
-             rng: np.random.Generator) -> list[Text]:
+def _clutter(
+    low: NDArray[np.float64], high: NDArray[np.float64], look: Style, rng: np.random.Generator
+) -> list[Text]:
     """Captions and numbers near the molecule that are no part of it."""
-    out = []
+    out: list[Text] = []
     cap = look.size * look.bond * float(rng.uniform(0.8, 1.4))
     for _ in range(1 + (rng.random() < 0.2)):
         number = int(rng.integers(1, 400))
         roman = str(rng.choice(["I", "II", "III", "IV", "V", "VI", "Ia", "Ib", "IIa", "X", "XI"]))
-        words = [f"({number})", f"({roman})", f"{number}", f"Example {number}", f"Compound {number}",
-                 f"Formula {roman}", f"[{number}]", f"({number}{'abc'[number % 3]})", f"Ex. {number}",
-                 "mixture", "racemic", "and", f"[{roman}]", f"{number}.", f"Cpd {number}", "or",
-                 f"m/z {number}", f"Int-{number}", f"{number}a", "cis", "trans", "+", ";", ","]
+        words = [
+            f"({number})",
+            f"({roman})",
+            f"{number}",
+            f"Example {number}",
+            f"Compound {number}",
+            f"Formula {roman}",
+            f"[{number}]",
+            f"({number}{'abc'[number % 3]})",
+            f"Ex. {number}",
+            "mixture",
+            "racemic",
+            "and",
+            f"[{roman}]",
+            f"{number}.",
+            f"Cpd {number}",
+            "or",
+            f"m/z {number}",
+            f"Int-{number}",
+            f"{number}a",
+            "cis",
+            "trans",
+            "+",
+            ";",
+            ",",
+        ]
         text = words[int(rng.integers(len(words)))]
         note = _set(text, [0] * len(text), look, cap, 0)
         boxes = np.array(note.boxes)
@@ -533,9 +554,7 @@ def _atom_text(
     """The text of an atom around its place, and the glyph places if it is a label."""
     name = plan.graph.atoms[i]
     cap = look.size * look.bond
-    ways = [
-        (float(xy[j, 0] - xy[i, 0]), float(xy[j, 1] - xy[i, 1])) for j in neighbours
-    ]
+    ways = [(float(xy[j, 0] - xy[i, 0]), float(xy[j, 1] - xy[i, 1])) for j in neighbours]
     if not is_atom(name):
         text = name[1:-1] if name.startswith("[") else name
         towards = sum(dx / (math.hypot(dx, dy) + 1e-9) for dx, dy in ways)
@@ -701,8 +720,11 @@ def _draw_bond(
                         lean += math.copysign(1.0, v)
             side = math.copysign(1.0, lean) if lean else (1.0 if rng.random() < 0.5 else -1.0)
             stroke(0.0)
-            stroke(side * gap, 0.0 if i in texts or len(neighbours[i]) == 1 else trim,
-                   0.0 if j in texts or len(neighbours[j]) == 1 else trim)
+            stroke(
+                side * gap,
+                0.0 if i in texts or len(neighbours[i]) == 1 else trim,
+                0.0 if j in texts or len(neighbours[j]) == 1 else trim,
+            )
     elif kind == "#":
         gap = max(gap * 0.85, line + 2.0)
         trim = look.inner * look.bond * (rng.random() < 0.3)
@@ -710,8 +732,8 @@ def _draw_bond(
         stroke(gap, trim, trim)
         stroke(-gap, trim, trim)
     elif kind == "$":
-        for k in (-1.5, -0.5, 0.5, 1.5):
-            stroke(k * gap * 0.8)
+        for shift in (-1.5, -0.5, 0.5, 1.5):
+            stroke(shift * gap * 0.8)
     else:
         ends = cut(a, b)
         if ends is None:
@@ -721,10 +743,14 @@ def _draw_bond(
         half = max(look.wedge * look.bond / 2, line * 1.1)
         if kind == "w":
             w0 = line / 2 * 0.8
-            pen.polygon([
-                (p[0] + nx * w0, p[1] + ny * w0), (q[0] + nx * half, q[1] + ny * half),
-                (q[0] - nx * half, q[1] - ny * half), (p[0] - nx * w0, p[1] - ny * w0),
-            ])
+            pen.polygon(
+                [
+                    (p[0] + nx * w0, p[1] + ny * w0),
+                    (q[0] + nx * half, q[1] + ny * half),
+                    (q[0] - nx * half, q[1] - ny * half),
+                    (p[0] - nx * w0, p[1] - ny * w0),
+                ]
+            )
         elif kind == "h":
             thick = max(line * 0.9, 1.0)
             step = max(look.hashes * look.bond, thick * 1.7)
@@ -740,7 +766,9 @@ def _draw_bond(
             for k in range(waves * 8 + 1):
                 s = k / (waves * 8)
                 v = math.sin(s * waves * math.pi) * half * 0.75
-                points.append((p[0] + (q[0] - p[0]) * s + nx * v, p[1] + (q[1] - p[1]) * s + ny * v))
+                points.append(
+                    (p[0] + (q[0] - p[0]) * s + nx * v, p[1] + (q[1] - p[1]) * s + ny * v)
+                )
             pen.curve(points, line)
         elif kind == "x":
             h = gap / 2
@@ -750,11 +778,18 @@ def _draw_bond(
             count = max(int(span / (0.14 * look.bond)), 3)
             for k in range(count):
                 s, t = k / count, (k + 0.55) / count
-                pen.line((p[0] + (q[0] - p[0]) * s, p[1] + (q[1] - p[1]) * s),
-                         (p[0] + (q[0] - p[0]) * t, p[1] + (q[1] - p[1]) * t), line)
+                pen.line(
+                    (p[0] + (q[0] - p[0]) * s, p[1] + (q[1] - p[1]) * s),
+                    (p[0] + (q[0] - p[0]) * t, p[1] + (q[1] - p[1]) * t),
+                    line,
+                )
         elif kind == "d":
             head = min(0.25 * look.bond, span / 2)
             pen.line(p, (q[0] - ux * head / 2, q[1] - uy * head / 2), line)
-            pen.polygon([q, (q[0] - ux * head + nx * head / 2.5, q[1] - uy * head + ny * head / 2.5),
-                         (q[0] - ux * head - nx * head / 2.5, q[1] - uy * head - ny * head / 2.5)])
-
+            pen.polygon(
+                [
+                    q,
+                    (q[0] - ux * head + nx * head / 2.5, q[1] - uy * head + ny * head / 2.5),
+                    (q[0] - ux * head - nx * head / 2.5, q[1] - uy * head - ny * head / 2.5),
+                ]
+            )

@@ -29,11 +29,17 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from rdkit import Chem
 from torch import Tensor, nn
 
 from .. import gaze, walk
+from ..picture import PictureError
+from ..reader import Reader
+from .corpus import Corpus
 from .fit import load_model
+from .hands import hand
 from .model import CELL, Gaze, Location
+from .spoil import spoil
 
 PEAKS = 2  # places offered at each step
 
@@ -63,8 +69,16 @@ class StepGraph(nn.Module):
         self.model = model
 
     def forward(
-        self, features: Tensor, keys: Tensor, cells: Tensor, seen: Tensor, atoms: Tensor,
-        bonds: Tensor, hidden: Tensor, token: Tensor, place: Tensor,
+        self,
+        features: Tensor,
+        keys: Tensor,
+        cells: Tensor,
+        seen: Tensor,
+        atoms: Tensor,
+        bonds: Tensor,
+        hidden: Tensor,
+        token: Tensor,
+        place: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         model, location = self.model, self.model.location
         new_seen = (
@@ -84,17 +98,20 @@ class StepGraph(nn.Module):
             shares.append(share)
             weights = weights * (1 - near)
         chosen = torch.stack(places, 1)  # (K, P, 2)
-        here = (
-            location(Location.ATOM, chosen, atoms).sum(1)
-            + location(Location.BOND, chosen, bonds).sum(1)
-        )  # (K, P, E)
+        here = location(Location.ATOM, chosen, atoms).sum(1) + location(
+            Location.BOND, chosen, bonds
+        ).sum(1)  # (K, P, E)
         words, states = [], []
         for p in range(PEAKS):
             word, state = model.step(features, hidden, token, place, chosen[:, p], here[:, p])
             words.append(word)
             states.append(state)
         return (
-            new_seen, chosen, torch.stack(shares, 1), torch.stack(words, 1), torch.stack(states, 1)
+            new_seen,
+            chosen,
+            torch.stack(shares, 1),
+            torch.stack(words, 1),
+            torch.stack(states, 1),
         )
 
 
@@ -114,11 +131,18 @@ class TorchNet:
     def step(self, **inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
         """As ``step.onnx``."""
         with torch.no_grad():
-            return [t.numpy() for t in self._step(**{k: torch.from_numpy(v) for k, v in inputs.items()})]
+            return [
+                t.numpy() for t in self._step(**{k: torch.from_numpy(v) for k, v in inputs.items()})
+            ]
 
 
-def export(run: Path, folder: Path, inks: Sequence[NDArray[np.float32]] = (), name: str = "gaze",
-           **metadata: str) -> None:
+def export(
+    run: Path,
+    folder: Path,
+    inks: Sequence[NDArray[np.float32]] = (),
+    name: str = "gaze",
+    **metadata: str,
+) -> None:
     """Write ``encoder.onnx`` and ``step.onnx``.
 
     Args:
@@ -155,6 +179,60 @@ def export(run: Path, folder: Path, inks: Sequence[NDArray[np.float32]] = (), na
             (folder / (file + ".tmp")).replace(folder / file)
 
 
+def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 0) -> list[float]:
+    """Make the confidence of exported weights honest on held-out drawings.
+
+    Reads ``count`` spoiled drawings of molecules that training never saw and fits the chance of
+    being right as a logistic function of the reading's log-probability; the two numbers go into
+    both files' metadata.
+
+    Returns:
+        Slope and shift.
+    """
+    rng = np.random.default_rng(seed)
+    molecules = iter(Corpus(data, [seed, 3], held_out=True, pool=32, uses=1))
+    reader = Reader(folder, device="cpu")
+    scores: list[float] = []
+    right: list[bool] = []
+    while len(scores) < count:
+        mol = next(molecules)
+        spoilt = spoil(hand(mol, rng), rng)
+        picture = np.pad(255 - spoilt.ink, 16, constant_values=255)
+        try:
+            reading = reader.read(picture)
+        except PictureError:
+            continue
+        if reading.probabilities:
+            scores.append(max(float(np.log(np.maximum(reading.probabilities, 1e-12)).sum()), -50.0))
+            right.append(
+                reading.smiles == Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(mol)))
+            )
+    slope, shift = logistic(np.array(scores), np.array(right, dtype=np.float64))
+    for file in ("encoder.onnx", "step.onnx"):
+        stored = onnx.load(folder / file)
+        kept = {e.key: e.value for e in stored.metadata_props}
+        kept["calibration"] = json.dumps([round(slope, 4), round(shift, 4)])
+        onnx.helper.set_model_props(stored, kept)
+        onnx.save(stored, folder / (file + ".tmp"))
+        (folder / (file + ".tmp")).replace(folder / file)
+    return [slope, shift]
+
+
+def logistic(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and shift of the logistic curve through y (0 or 1) over x, by Newton's method.
+
+    A small penalty keeps them finite where x parts y in two.
+    """
+    design = np.stack([x, np.ones_like(x)], 1)
+    weights = np.zeros(2)
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
+        gradient = design.T @ (y - p) - 1e-2 * weights
+        curve = design.T @ (design * (p * (1 - p))[:, None]) + 1e-2 * np.eye(2)
+        weights = weights + np.linalg.solve(curve, gradient)
+    return float(weights[0]), float(weights[1])
+
+
 Shapes = dict[str, tuple[Tensor, dict[int, str]]]
 
 
@@ -181,8 +259,9 @@ def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
     return shapes, ["new_seen", "places", "shares", "words", "new_hidden"]
 
 
-def _write(graph: nn.Module, path: Path, described: tuple[Shapes, list[str]],
-           notes: dict[str, str]) -> None:
+def _write(
+    graph: nn.Module, path: Path, described: tuple[Shapes, list[str]], notes: dict[str, str]
+) -> None:
     shapes, outputs = described
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future

@@ -170,8 +170,8 @@ def shares(shelf: Sequence[Example], batch: int) -> list[list[Example]]:
 
 def cost(examples: Sequence[Example]) -> int:
     """Pixels of a batch, paper and padding included."""
-    height = max(e.ink.shape[0] for e in examples)
-    return len(examples) * height * max(e.ink.shape[1] for e in examples)
+    height = max(int(e.ink.shape[0]) for e in examples)
+    return len(examples) * height * max(int(e.ink.shape[1]) for e in examples)
 
 
 class Pictures(IterableDataset[Batch]):
@@ -237,8 +237,11 @@ def load_model(path: Path) -> Gaze:
     size = json.loads(metadata["size"])
     model = Gaze(Size(**{**size, "dilations": tuple(size["dilations"])}))
     prefix = "mean." if any(k.startswith("mean.") for k in tensors) else ""
-    chosen = {k.removeprefix(prefix): v.float() if v.is_floating_point() else v
-              for k, v in tensors.items() if k.startswith(prefix)}
+    chosen = {
+        k.removeprefix(prefix): v.float() if v.is_floating_point() else v
+        for k, v in tensors.items()
+        if k.startswith(prefix)
+    }
     model.load_state_dict(chosen)
     return model.eval()
 
@@ -254,19 +257,22 @@ def check(model: Gaze, batches: Sequence[Batch], amp: torch.autocast) -> dict[st
     model.eval()
     with torch.no_grad(), amp:
         found: list[Loss] = [loss(model, b) for b in batches]
-    return {f.name: float(np.mean([float(getattr(v, f.name)) for v in found]))
-            for f in fields(Loss) if f.name != "total"}
+    return {
+        f.name: float(np.mean([float(getattr(v, f.name)) for v in found]))
+        for f in fields(Loss)
+        if f.name != "total"
+    }
 
 
 def fit(settings: Settings) -> Path:
     """Train, or go on training, until the time budget is spent; returns the last save."""
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     cuda = settings.device == "cuda"
     if cuda and not torch.cuda.is_available():
         raise RuntimeError("--device cuda: no CUDA device is available to PyTorch")
     if world > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
-    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu"
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu"
     torch.manual_seed(settings.seed + rank)
     path = settings.out / "last.safetensors"
     model, mean = Gaze().to(device), Gaze().to(device)
@@ -281,14 +287,16 @@ def fit(settings: Settings) -> Path:
         if settings.start:
             model.load_state_dict(load_model(settings.start).state_dict())
         mean.load_state_dict(model.state_dict())
-    model = model.to(memory_format=torch.channels_last)
-    mean = mean.to(memory_format=torch.channels_last)
+    for net in (model, mean):
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     names = {id(p): n for n, p in model.named_parameters()}
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}],
-        lr=settings.rate, betas=(0.9, 0.98), fused=True,
+        lr=settings.rate,
+        betas=(0.9, 0.98),
+        fused=True,
     )
     for p in (*matrices, *vectors):
         if (name := "optimiser." + names[id(p)]) + ".first" in state:
@@ -298,17 +306,20 @@ def fit(settings: Settings) -> Path:
                 "exp_avg_sq": state[name + ".second"].to(device),
             }
     del state
-    amp = torch.autocast(device.split(":")[0], torch.bfloat16)
+    amp = torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16)
     # every process must be wrapped, or their gradients would not meet
     wrapped: torch.nn.Module = Trainer(model, settings)
     if world > 1:
         wrapped = DistributedDataParallel(wrapped)
 
-    progress = torch.zeros(1).share_memory_()
+    progress = torch.zeros(1).share_memory_()  # type: ignore[no-untyped-call]
     progress[0] = min(spent / settings.minutes, 1.0)
     pictures = Pictures(settings, settings.seed + 7919 * step + 104729 * rank, progress)
     loader: DataLoader[Batch] = DataLoader(
-        pictures, batch_size=None, num_workers=settings.workers, pin_memory=cuda,
+        pictures,
+        batch_size=None,
+        num_workers=settings.workers,
+        pin_memory=cuda,
         prefetch_factor=4 if settings.workers else None,
     )
     held = held_out(settings) if rank == 0 else []
@@ -353,8 +364,15 @@ def fit(settings: Settings) -> Path:
             note(log, row)
         if rank == 0 and (done or now - checked > settings.check_minutes * 60):
             checked = now
-            note(log, {"step": step, "seen": seen, "minutes": round(spent, 2),
-                       "held_out": {k: round(v, 4) for k, v in check(mean, held, amp).items()}})
+            note(
+                log,
+                {
+                    "step": step,
+                    "seen": seen,
+                    "minutes": round(spent, 2),
+                    "held_out": {k: round(v, 4) for k, v in check(mean, held, amp).items()},
+                },
+            )
         if rank == 0 and (done or now - saved > settings.save_minutes * 60):
             saved = now
             tensors = {"model." + k: v for k, v in model.state_dict().items()}
@@ -362,10 +380,16 @@ def fit(settings: Settings) -> Path:
             for p, s in optimiser.state.items():
                 tensors["optimiser." + names[id(p)] + ".first"] = s["exp_avg"]
                 tensors["optimiser." + names[id(p)] + ".second"] = s["exp_avg_sq"]
-            save(tensors, path, {
-                "size": json.dumps(asdict(model.size)), "step": str(step), "seen": str(seen),
-                "minutes": str(spent),
-            })
+            save(
+                tensors,
+                path,
+                {
+                    "size": json.dumps(asdict(model.size)),
+                    "step": str(step),
+                    "seen": str(seen),
+                    "minutes": str(spent),
+                },
+            )
         if done:
             break
     bar.close()
@@ -389,7 +413,7 @@ def held_out(settings: Settings, count: int = 256) -> list[Batch]:
     """Batches of molecules that training never sees, spoiled in full."""
     rng = np.random.default_rng(12345)
     molecules = iter(Corpus(settings.data, 12345, held_out=True, pool=32, uses=1))
-    shelf = []
+    shelf: list[Example] = []
     while len(shelf) < count:
         drawn = example(spoil(hand(next(molecules), rng), rng, settings.harm))
         if drawn is not None:

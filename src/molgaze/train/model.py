@@ -126,7 +126,7 @@ class Location(nn.Module):
         flat = near.flatten().nonzero()[:, 0]
         found = F.embedding(index.flatten()[flat], self.tables)
         none = found.new_zeros(near.numel(), found.shape[-1])
-        return none.index_copy(0, flat, found).unflatten(0, near.shape)
+        return none.index_copy(0, flat, found).view(*near.shape, -1)
 
 
 class Gaze(nn.Module):
@@ -229,7 +229,8 @@ class Gaze(nn.Module):
         query = self.w2(torch.cat([earlier, token], -1)[:, chosen])
         marks = self.location(kinds.ATOM, batch.cells, atoms)
         marks = marks + self.location(kinds.BOND, batch.cells, bonds)  # (B, T, L, E)
-        spots = torch.matmul(past[chosen], marks.flatten(2)).unflatten(2, marks.shape[2:])
+        spots = torch.matmul(past[chosen], marks.flatten(2))  # (B, S, L E)
+        spots = spots.view(*spots.shape[:2], *marks.shape[2:])
         spots = spots + self.location(kinds.GAZE, batch.cells, before[:, chosen])
         scores = self.scores(self.w1(inked), query, spots).float()
         return logits.float(), scores.masked_fill(~valid[:, None], -torch.inf), chosen
@@ -243,7 +244,12 @@ class Gaze(nn.Module):
         return keys
 
     def attend(
-        self, keys: Tensor, cells: Tensor, hidden: Tensor, token: Tensor, place: Tensor,
+        self,
+        keys: Tensor,
+        cells: Tensor,
+        hidden: Tensor,
+        token: Tensor,
+        place: Tensor,
         seen: Tensor,
     ) -> Tensor:
         """Attention weights (K, L) of K hypotheses over one picture's cells.
@@ -258,7 +264,12 @@ class Gaze(nn.Module):
         return torch.softmax(scores, -1)
 
     def step(
-        self, features: Tensor, hidden: Tensor, token: Tensor, before: Tensor, place: Tensor,
+        self,
+        features: Tensor,
+        hidden: Tensor,
+        token: Tensor,
+        before: Tensor,
+        place: Tensor,
         here: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Read at the chosen places: token log-probabilities (K, V) and the new hidden (K, H).
@@ -326,6 +337,10 @@ def loss(
         token_right = (hit & real).sum() / real.sum().clamp(min=1)
         peak_right = (peak & known).sum() / count
     return Loss(
-        token + weight * attention, token.detach(), divergence, token_right, peak_right,
+        token + weight * attention,
+        token.detach(),
+        divergence,
+        token_right,
+        peak_right,
         walk.float().mean(),
     )

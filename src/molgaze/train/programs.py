@@ -300,6 +300,7 @@ def _rdkit_draw(
         rdMolDraw2D.SetACS1996Mode(style, 1.5)
         factor = options["factor"]
         style.scalingFactor *= factor
+        style.fixedBondLength *= factor
         style.bondLineWidth *= factor
         style.fixedFontSize = round(style.fixedFontSize * factor)
         style.additionalAtomLabelPadding = 0.066

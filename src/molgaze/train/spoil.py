@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..picture import TARGET_BOND
 from ..walk import Graph
 from .draw import Drawing, Ink
 
-READING_BOND = 20.0  # pixels; what the runtime aims at
-BOND_RANGE = (12.0, 33.0)  # what it may get, its aim being an estimate
+BOND_RANGE = (12.0, 33.0)  # pixels; the runtime aims at TARGET_BOND by an estimate
 
 
 def moved(graph: Graph, matrix: NDArray[np.float64]) -> Graph:
@@ -102,7 +102,9 @@ def _scan(ink: Ink, line: float, rng: np.random.Generator) -> Ink:
         out = np.where(soft + wave * (soft > 8) > level, 255, 0)
     else:
         out = np.where(soft > level, 255, 0)
-    if out.sum() < 0.6 * ink.sum():  # hairlines would be lost: a scanner is set so that they are not
+    if (
+        out.sum() < 0.6 * ink.sum()
+    ):  # hairlines would be lost: a scanner is set so that they are not
         out = np.where(ink > 90, 255, 0)
     return np.asarray(out, dtype=np.uint8)
 
@@ -146,7 +148,7 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
     """
     ink, graph, bond = drawing.ink, drawing.graph, drawing.bond
     u = rng.random
-    target = READING_BOND * math.exp(float(rng.normal(0, 0.2)))
+    target = TARGET_BOND * math.exp(float(rng.normal(0, 0.2)))
     target = min(max(target, BOND_RANGE[0]), BOND_RANGE[1])
 
     if u() < 0.3 * harm:
@@ -165,12 +167,14 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
         ink = _specks(ink, bond, rng)
     if u() < 0.06 * harm:
         kernel = np.ones((2, 2), np.uint8)
-        ink = np.asarray(cv2.dilate(ink, kernel) if u() < 0.6 or bond < 35 else
-                         cv2.erode(ink, kernel), dtype=np.uint8)
+        ink = np.asarray(
+            cv2.dilate(ink, kernel) if u() < 0.6 or bond < 35 else cv2.erode(ink, kernel),
+            dtype=np.uint8,
+        )
     if u() < 0.1 * harm:
         quality = int(rng.integers(12, 70))
         coded = cv2.imencode(".jpg", 255 - ink, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        ink = np.asarray(255 - cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+        ink = 255 - np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
 
     ink, graph = resized(ink, graph, target / bond)
     if u() < 0.12 * harm:

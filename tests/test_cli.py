@@ -1,0 +1,438 @@
+"""cli.py: what is printed where, and the exit codes; the weights are played by a fake."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from molgaze import cli
+from molgaze.cli import main
+from molgaze.picture import PictureError, load
+from molgaze.reading import COLUMNS, FORMATS, Reading
+
+ANSWERS = {"a": ("CCO", 0.95), "b": ("C[C@H](N)O", 0.4), "c": ("c1ccccc1", 0.99)}
+
+
+class FakeReader:
+    """Answers by the file's name; opens the file as the real one does."""
+
+    made: tuple[dict[str, Any], ...] = ()
+    interrupt_after: int | None = None
+    fault: Exception | None = None
+    info: ClassVar = {"model": "fake 1 cpu", "provider": "CPUExecutionProvider"}
+
+    def __init__(self, weights: str | None = None, **options: Any) -> None:
+        if weights is not None:
+            raise RuntimeError(f"no weights at {weights}")
+        type(self).made += (options,)
+
+    def read(self, source: Any, *, page: int = 0) -> Reading:
+        if self.fault is not None:
+            raise self.fault
+        sheet = load(source, page)
+        name = sheet.source
+        if Path(name).stem == "nothing":
+            return Reading(source=name, finish_reason="no molecule", page=page)
+        smiles, confidence = ANSWERS.get(Path(name).stem, ("CC", 0.9))
+        return Reading(
+            smiles=smiles,
+            confidence=confidence,
+            source=name,
+            page=page,
+            tokens=("C", "=", "O"),
+            places=((10.0, 10.0), (20.0, 15.0), (30.0, 20.0)),
+            probabilities=(0.99, 0.6, 0.99),
+            warnings=("a label is unknown",) if Path(name).stem == "c" else (),
+            finish_reason="length" if Path(name).stem == "long" else "end",
+        )
+
+    def read_many(self, sources: Iterable[Any], *, page: int = 0) -> Iterator[Reading]:
+        for i, source in enumerate(sources):
+            if i == self.interrupt_after:
+                raise KeyboardInterrupt
+            try:
+                yield self.read(source, page=page)
+            except PictureError as err:
+                yield Reading(
+                    source=err.source,
+                    finish_reason="error",
+                    error=str(err),
+                    error_type="PictureError",
+                )
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> type[FakeReader]:
+    made = type("Reader", (FakeReader,), {"made": ()})
+    module = types.ModuleType("molgaze.reader")
+    module.Reader = made  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "molgaze.reader", module)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a.png", "b.png", "c.png", "sub/d.gif", "sub/.hidden.png"):
+        paint(tmp_path / name)
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    (tmp_path / "notes.txt").write_text("c.png\n\na.png\r\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def paint(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    picture = Image.new("L", (60, 40), 255)
+    ImageDraw.Draw(picture).line((10, 10, 30, 20, 50, 10), 0, 2)
+    picture.save(path)
+    return path
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(
+    reader: type[FakeReader], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    def run(*argv: str) -> tuple[int, str, str]:
+        code = main(argv)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+# ---- read -----------------------------------------------------------------------------------
+
+
+def test_one_picture_is_its_smiles_alone(call: Run) -> None:
+    assert call("read", "a.png") == (0, "CCO\n", "")
+
+
+def test_many_are_rows_in_the_order_given(call: Run) -> None:
+    code, out, err = call("read", "c.png", "a.png", "b.png")
+    assert code == 0
+    assert out == "c.png\tc1ccccc1\t0.990\na.png\tCCO\t0.950\nb.png\tC[C@H](N)O\t0.400\n"
+    assert err == "molgaze: c.png: a label is unknown\n"
+
+
+def test_a_failure_is_told_and_the_rest_goes_on(call: Run) -> None:
+    code, out, err = call("read", "a.png", "bad.png", "none.png", "c.png", "-q")
+    assert (code, err) == (1, "")
+    assert out == "a.png\tCCO\t0.950\nc.png\tc1ccccc1\t0.990\n"
+    code, out, err = call("read", "bad.png", "none.png")
+    assert (code, out) == (1, "")
+    told = err.splitlines()
+    assert told[0].startswith("molgaze: bad.png: not a picture of a known format")
+    assert told[1].startswith("molgaze: none.png: cannot be opened")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("nothing", "no molecule"), ("long", "cut off at its longest")]
+)
+def test_no_whole_molecule_is_a_failure(call: Run, folder: Path, name: str, reason: str) -> None:
+    paint(folder / f"{name}.png")
+    assert call("read", f"{name}.png") == (1, "", f"molgaze: {name}.png: {reason}\n")
+
+
+def test_folders_and_globs(call: Run, folder: Path) -> None:
+    rows = [line.split("\t")[0] for line in call("read", ".", "-q")[1].splitlines()]
+    assert rows == ["./a.png", "./b.png", "./c.png"]
+    rows = [line.split("\t")[0] for line in call("read", "-r", ".", "-q")[1].splitlines()]
+    assert rows == ["./a.png", "./b.png", "./c.png", "./sub/d.gif"]
+    assert call("read", "[ab].png")[1] == "a.png\tCCO\t0.950\nb.png\tC[C@H](N)O\t0.400\n"
+    assert call("read", "sub")[1] == "sub/d.gif\tCC\t0.900\n"  # rows even for one
+    (folder / "empty").mkdir()
+    assert call("read", "empty")[::2] == (1, "molgaze: empty: no pictures in this folder\n")
+
+
+def test_a_file_of_paths(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = "c.png\tc1ccccc1\t0.990\na.png\tCCO\t0.950\n"
+    assert call("read", "--files-from", "notes.txt")[1] == want
+    stdin = types.SimpleNamespace(buffer=io.BytesIO(b"c.png\na.png\n"))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert call("read", "--files-from", "-")[1] == want
+
+
+def test_standard_input(call: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (folder / "a.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+    assert call("read", "-") == (0, "CC\n", "")
+    assert call("read", "-", "-")[0] == 2
+    assert call("read", "-", "--files-from", "-")[0] == 2
+
+
+def test_json_is_a_line_for_each(call: Run) -> None:
+    out = call("read", "--json", "a.png", "bad.png")[1]
+    good, bad = map(json.loads, out.splitlines())
+    assert Reading.from_dict(good).smiles == "CCO"
+    assert bad["error_type"] == "PictureError"
+
+
+def test_a_format_on_standard_output(call: Run) -> None:
+    out = call("read", "--format", "csv", "a.png", "bad.png")[1].splitlines()
+    assert out[0] == ",".join(COLUMNS)
+    assert len(out) == 3
+    assert call("read", "--format", "mol", "a.png")[1].endswith("M  END\n")
+
+
+@pytest.mark.parametrize(("form", "count"), [("smi", 2), ("csv", 4), ("jsonl", 3), ("sdf", 2)])
+def test_files(call: Run, folder: Path, form: str, count: int) -> None:
+    code, out, _ = call("read", "a.png", "bad.png", "b.png", "-o", f"out.{form}")
+    assert (code, out) == (1, "")
+    text = (folder / f"out.{form}").read_text()
+    assert (text.count("$$$$") if form == "sdf" else text.count("\n")) == count
+    if form in ("csv", "jsonl"):
+        assert "not a picture" in text
+    assert call("read", "a.png", "-o", "other", "--format", form)[0] == 0
+    assert (folder / "other").exists()
+
+
+def test_a_mol_file_holds_one(call: Run, folder: Path) -> None:
+    assert call("read", "a.png", "-o", "a.mol")[0] == 0
+    assert "M  END" in (folder / "a.mol").read_text()
+    assert call("read", "a.png", "b.png", "-o", "b.mol")[0] == 2
+    assert call("read", "bad.png", "-o", "c.mol")[0] == 1
+    assert not (folder / "c.mol").exists()
+
+
+def test_low_confidence_is_a_failure(call: Run, folder: Path) -> None:
+    code, out, err = call("read", "--min-confidence", "0.5", "a.png", "b.png")
+    assert (code, out) == (1, "a.png\tCCO\t0.950\n")
+    assert err == "molgaze: b.png: confidence 0.40 is under 0.5\n"
+    call("read", "--min-confidence", "0.5", "b.png", "-o", "b.jsonl")
+    row = json.loads((folder / "b.jsonl").read_text())
+    assert (row["smiles"], row["error_type"]) == (None, "LowConfidence")
+    assert row["alternatives"] == [{"smiles": "C[C@H](N)O", "confidence": 0.4}]
+
+
+def test_an_interruption_keeps_what_was_read(
+    call: Run, reader: type[FakeReader], folder: Path
+) -> None:
+    reader.interrupt_after = 2
+    assert call("read", "a.png", "b.png", "c.png", "-o", "out.smi")[0] == 130
+    assert (folder / "out.smi").read_text() == "CCO\ta.png\nC[C@H](N)O\tb.png\n"
+    code, out, _ = call("read", "a.png", "b.png", "c.png")
+    assert (code, out.count("\n")) == (130, 2)
+
+
+def test_a_name_cannot_break_a_row(call: Run, folder: Path) -> None:
+    paint(folder / "x\ty\n.png")
+    out = call("read", "x\ty\n.png", "a.png")[1]
+    assert out == "x?y?.png\tCC\t0.900\na.png\tCCO\t0.950\n"
+
+
+def test_options_reach_the_reader(call: Run, reader: type[FakeReader]) -> None:
+    call("read", "a.png", "--beam", "3", "--threads", "2", "--device", "cpu")
+    assert reader.made[-1] == {"device": "cpu", "threads": 2, "beam": 3}
+    code, _, err = call("read", "a.png", "--page", "1")
+    assert (code, err) == (1, "molgaze: a.png: has no page 1\n")
+
+
+# ---- usage, weights, faults -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "red a.png",
+        "read",
+        "read a.png --beam 0",
+        "read a.png --beam many",
+        "read a.png --page -1",
+        "read a.png --min-confidence 2",
+        "read a.png --device tpu",
+        "read a.png --json --format csv",
+        "read a.png -o out",
+        "read a.png -o out.parquet",
+        "read a.png -o .",
+        "read a.png -o none/out.csv",
+        "show a.png",
+        "show a.png -o none/out.png",
+        "show a.png -o out.xyz",
+        "score",
+        "score t.csv u.csv --misses m.html",
+        "export",
+    ],
+)
+def test_a_wrong_command_line(call: Run, line: str) -> None:
+    code, out, err = call(*line.split())
+    assert (code, out) == (2, "")
+    assert err
+
+
+@pytest.mark.parametrize(
+    "line", ["read a.png", "show a.png -o x.png", "score t.csv", "info", "check"]
+)
+def test_weights_that_are_not_there(call: Run, folder: Path, line: str) -> None:
+    (folder / "t.csv").write_text("file,smiles\na.png,CCO\n")
+    code, _, err = call(*line.split(), "--weights", "nowhere")
+    assert (code, err) == (3, "molgaze: no weights at nowhere\n")
+
+
+def test_a_fault_is_one_line(call: Run, reader: type[FakeReader]) -> None:
+    reader.fault = KeyError("x")
+    code, _, err = call("read", "a.png")
+    assert code == 3
+    assert err == "molgaze: KeyError: 'x' (this is a fault in MolGaze: please report it)\n"
+
+
+def test_training_says_what_it_needs(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "molgaze.train.fit", None)
+    monkeypatch.setitem(sys.modules, "molgaze.train.export", None)
+    monkeypatch.delattr("molgaze.train.fit", raising=False)
+    monkeypatch.delattr("molgaze.train.export", raising=False)
+    for line in ("train --help", "train", "export run -o out"):
+        code, out, err = call(*line.split())
+        assert (code, out) == (3, "")
+        assert err.startswith("molgaze: this needs the train extra: pip install 'molgaze[train]'")
+
+
+def test_train_and_export(
+    call: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, reader: type[FakeReader]
+) -> None:
+    asked: list[Any] = []
+    fit, export = types.ModuleType("fit"), types.ModuleType("export")
+    fit.options = lambda parser: parser.add_argument("--minutes", type=float)  # type: ignore[attr-defined]
+    fit.settings_of = lambda args: args.minutes  # type: ignore[attr-defined]
+    fit.fit = lambda minutes: asked.append(minutes) or Path("run/last")  # type: ignore[attr-defined]
+    export.export = lambda *a: asked.append(a)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "molgaze.train.fit", fit)
+    monkeypatch.setitem(sys.modules, "molgaze.train.export", export)
+    monkeypatch.setattr("molgaze.train.fit", fit, raising=False)
+    monkeypatch.setattr("molgaze.train.export", export, raising=False)
+    assert call("train", "--minutes", "2") == (0, "run/last\n", "")
+    assert call("train", "--hours", "2")[0] == 2
+    assert call("export", "run", "-o", "out") == (1, "", "molgaze: run: no such run\n")
+    (folder / "run").mkdir()
+    (folder / "run" / "last.safetensors").touch()
+    assert call("export", "run", "-o", "out", "--check", "a.png") == (0, "out\n", "")
+    assert asked[0] == 2.0
+    path, out, inks, name = asked[1]
+    assert (path, out, name) == (Path("run/last.safetensors"), Path("out"), "gaze")
+    assert inks[0].ndim == 2
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    argv=st.lists(
+        st.sampled_from(["read", "show", "score", "info", "check", "export", "-o", "-", "a.png"])
+        | st.sampled_from(["--json", "--page", "1", "\x00", "[", "*", "--files-from", "x.csv", "."])
+        | st.text(max_size=6),
+        max_size=5,
+    )
+)
+def test_any_command_line_ends_with_a_code(
+    argv: list[str], reader: type[FakeReader], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"")))
+    assert main(argv) in (0, 1, 2, 3)
+
+
+# ---- the other commands ---------------------------------------------------------------------
+
+
+def test_show(call: Run, folder: Path) -> None:
+    assert call("show", "a.png", "-o", "gaze.png") == (0, "CCO\n", "")
+    with Image.open(folder / "gaze.png") as figure:
+        assert min(figure.size) > 300
+    assert call("show", "bad.png", "-o", "gaze.png")[0] == 1
+
+
+def test_score(call: Run, folder: Path) -> None:
+    rows = "file,smiles,condition\na.png,OCC,clean\nb.png,CC(N)O,clean\nc.png,CCC,noise\n"
+    (folder / "t.csv").write_text(rows)
+    code, out, _ = call("score", "t.csv", "--misses", "page.html")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[1][:5] == ["t", "3", "33.3%", "33.3%", "66.7%"]
+    assert lines[2][:3] == ["clean", "2", "50.0%"]
+    assert lines[4][:3] == ["mean", "of", "conditions"]
+    assert "b.png" in (folder / "page.html").read_text()
+    report = json.loads(call("score", "t.csv", "--json", "--limit", "1")[1])
+    assert report["t.csv"]["total"]["pictures"] == report["t.csv"]["total"]["exact"] == 1
+    assert call("score", "t.csv", "t.csv", "--progress")[2].splitlines()[0] == "1/3  100.0% exact"
+    (folder / "u.csv").write_text("file,answer\na.png,OCC\n")
+    assert call("score", "u.csv")[::2] == (1, "molgaze: u.csv: no column smiles\n")
+
+
+def test_info(call: Run) -> None:
+    code, out, _ = call("info")
+    assert code == 0
+    assert "40,000,000 pixels" in out
+    assert json.loads(call("info", "--json")[1])["model"] == "fake 1 cpu"
+
+
+def test_check(call: Run, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    code, out, _ = call("check")
+    assert (code, out) == (1, "wrong: CC\n")
+    monkeypatch.setitem(ANSWERS, "check", ("CN1C(=O)N(C)c2ncn(C)c2C1=O", 1.0))
+    assert call("check")[0] == 0
+    monkeypatch.setattr(cli, "__file__", str(folder / "cli.py"))
+    assert call("check")[0] == 3
+
+
+def test_formats_are_those_of_reading() -> None:
+    assert cli.FORMATS == FORMATS
+
+
+# ---- as a process ---------------------------------------------------------------------------
+
+
+def molgaze(*argv: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "molgaze", *argv]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+
+
+def test_help_and_usage_as_a_process() -> None:
+    done = molgaze("--help")
+    assert done.returncode == 0
+    assert "pictures to SMILES" in done.stdout
+    assert molgaze().returncode == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_reader_that_leaves_is_no_error() -> None:
+    end, start = os.pipe()
+    os.close(end)
+    done = subprocess.run(
+        [sys.executable, "-m", "molgaze", "info", "--weights", "nowhere"],
+        stdout=start,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(start)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_told() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "molgaze", "info", "--weights", "nowhere"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,91 @@
+"""The package as a whole: what an import costs, what it offers, what its papers promise."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rdkit import Chem
+
+import molgaze
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "rdkit", "onnxruntime", "numpy", "PIL", "cv2")
+
+
+def python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_import_is_quick() -> None:
+    code = "import time; t = time.perf_counter(); import molgaze; print(time.perf_counter() - t)"
+    assert min(float(python(code)) for _ in range(5)) < 0.3
+
+
+@pytest.mark.parametrize("code", ["import molgaze", "import molgaze.cli"])
+def test_import_pulls_in_nothing_heavy(code: str) -> None:
+    found = python(f"{code}; import sys; print([m for m in {HEAVY} if m in sys.modules])")
+    assert found == "[]"
+
+
+def test_a_reading_needs_no_torch() -> None:
+    code = "from molgaze import Reader, Reading, PictureError, WeightsError; import sys"
+    assert python(f"{code}; print('torch' in sys.modules, 'onnxruntime' in sys.modules)") == (
+        "False False"
+    )
+
+
+def test_names() -> None:
+    assert set(molgaze.__all__) <= set(dir(molgaze))
+    with pytest.raises(AttributeError, match="no attribute 'reader_of_minds'"):
+        _ = molgaze.reader_of_minds  # type: ignore[attr-defined]
+    from molgaze.picture import PictureError
+    from molgaze.reading import Reading
+
+    assert molgaze.Reading is Reading
+    assert molgaze.PictureError is PictureError
+
+
+def test_version() -> None:
+    try:
+        version = importlib.metadata.version("molgaze")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("not installed")
+    assert molgaze.__version__ == version
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert (Path(molgaze.__file__).parent / "py.typed").exists()
+
+
+def test_examples_are_what_their_table_says() -> None:
+    with open(ROOT / "examples" / "examples.csv", newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) >= 12
+    assert len({row["program"] for row in rows}) >= 4
+    for row in rows:
+        assert Chem.CanonSmiles(row["smiles"]) == row["smiles"]
+        with Image.open(ROOT / "examples" / row["file"]) as picture:
+            assert min(picture.size) > 100
+
+
+def test_readme_commands_are_those_that_are_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    install = "pip install -e '.[train,dev]'"
+    assert f"{install} && pytest" in readme
+    assert install in steps
+    assert re.search(r"^\S*pytest\b", steps, re.MULTILINE)
+    for name in re.findall(r"\]\(([^)#:]+)\)", readme):
+        assert (ROOT / name).exists() or name == "docs/gaze.png", name
+    for name in re.findall(r"examples/[\w.-]+", readme):
+        assert (ROOT / name).exists(), name
