@@ -30,7 +30,12 @@ from molgaze.train.draw import own, style
 def crossed(mol: Chem.Mol) -> Chem.Mol:
     """The molecule with the double bonds whose stereo it leaves open marked as such."""
     copy = Chem.Mol(mol)
-    Chem.FindPotentialStereoBonds(copy, cleanIt=False)
+    for element in Chem.FindPotentialStereo(copy):
+        if (
+            element.type == Chem.StereoType.Bond_Double
+            and element.specified == Chem.StereoSpecified.Unspecified
+        ):
+            copy.GetBondWithIdx(element.centeredOn).SetStereo(Chem.BondStereo.STEREOANY)
     return copy
 
 

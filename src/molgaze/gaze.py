@@ -84,6 +84,28 @@ def _masks() -> dict[str, Floats]:
 
 
 _MASKS = _masks()
+_NEW = np.array([walk.is_atom(t) or t == walk.OPEN for t in walk.VOCABULARY])
+_OLD = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
+SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
+OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
+
+
+def _mask(state: str, place: NDArray[np.floating], atoms: Floats) -> Floats:
+    """0 for tokens that may be written at a place and -inf for others.
+
+    Args:
+        state: of the grammar.
+        place: (2,) in cells.
+        atoms: (S, 2) places of the atoms written so far, NaN for none.
+    """
+    mask = _MASKS[state]
+    distance = np.sqrt(((atoms - place) ** 2).sum(1))
+    nearest = float(np.nan_to_num(distance, nan=np.inf).min())
+    if nearest < SAME_ATOM:
+        mask = np.where(_NEW, -np.inf, mask)
+    elif nearest > OTHER_ATOM:
+        mask = np.where(_OLD, -np.inf, mask)
+    return mask
 
 
 # --- the two graphs ---
@@ -225,7 +247,10 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
             token=np.array([p.tokens[-1] for p in paths], np.int64),
             place=np.array(before, np.float32),
         )
-        chosen = _choose(paths, shares, words, beam)
+        chosen = _choose(paths, places, shares, words, atoms, beam)
+        if not chosen:  # no walk may go on
+            finished = sorted(finished + paths, key=lambda f: -f.score)
+            break
         grown: list[_Path] = []
         rows: list[tuple[int, int]] = []  # of each grown walk: its walk before, and its place
         atom_marks, bond_marks = [], []
@@ -269,15 +294,19 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
 
 
 def _choose(
-    paths: list[_Path], shares: Floats, words: Floats, beam: int
+    paths: list[_Path],
+    places: Floats,
+    shares: Floats,
+    words: Floats,
+    atoms: Floats,
+    beam: int,
 ) -> list[tuple[float, int, int, int]]:
     """The best (score, walk, place, token) that may follow, best first, at most beam of them."""
     options: list[tuple[float, int, int, int]] = []
     for k, path in enumerate(paths):
-        mask = _MASKS[path.state]
-        for p in range(shares.shape[1] if beam > 1 else 1):
+        for p in range(shares.shape[1]):
             gaze = path.score + math.log(max(float(shares[k, p]), 1e-9))
-            line = words[k, p] + mask
+            line = words[k, p] + _mask(path.state, places[k, p], atoms[k])
             best = [int(line.argmax())] if beam == 1 else np.argpartition(-line, beam)[:beam]
             options += [(gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])]
     options.sort(key=lambda o: -o[0])

@@ -6,20 +6,24 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import gaze, walk
+from .evidence import unread
 from .gaze import Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
 from .reading import Reading
+from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = -0.7  # log-probability under which other scales are tried
+DOUBTFUL = -1.0  # score under which other scales are tried
+UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
 
@@ -85,7 +89,7 @@ class Reader:
         began = time.perf_counter()
         sheet = load(source, page)
         best = self._read_sheet(sheet)
-        return best.reading(page, self._model, (time.perf_counter() - began) * 1000)
+        return self._reading(best, page, (time.perf_counter() - began) * 1000)
 
     def read_many(self, sources: Iterable[Source], *, page: int = 0) -> Iterator[Reading]:
         """Read pictures one after another; a picture that can't be read is a reading with
@@ -117,114 +121,117 @@ class Reader:
         found = best.bond
         if found and not 1 / TOLERANCE < found / best.picture.bond < TOLERANCE:
             tried.append(found)
-            best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.rank)
+            best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.merit)
         if best.score < DOUBTFUL:
             middle = best.picture.bond
             for factor in OTHER_SCALES:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
                     other = self._attempt(sheet.at_scale(bond=middle * factor))
-                    best = max(best, other, key=_Attempt.rank)
-        best.calibration = self._slope, self._shift
+                    best = max(best, other, key=_Attempt.merit)
         return best
 
     def _attempt(self, picture: Picture) -> _Attempt:
-        return _Attempt(picture, gaze.read(self._net, picture.ink, self._beam))
+        attempts = [_attempt(picture, w) for w in gaze.read(self._net, picture.ink, self._beam)]
+        if not attempts:
+            return _Attempt(picture)
+        best = max(attempts, key=_Attempt.merit)
+        best.others = tuple(
+            (a.molecule.smiles, math.exp(a.walk.score))
+            for a in attempts
+            if a is not best and a.molecule and a.walk
+        )
+        return best
+
+    def _reading(self, attempt: _Attempt, page: int, ms: float) -> Reading:
+        """The result that a user gets."""
+        common: dict[str, Any] = {
+            "source": attempt.picture.source,
+            "page": page,
+            "model": self._model,
+            "ms": ms,
+            "scale": attempt.bond or attempt.picture.bond,
+        }
+        read = attempt.walk
+        if read is None or read.tokens[:1] == (walk.END,):
+            return Reading(finish_reason="no molecule", **common)
+        end = len(read.tokens) - read.ended
+        places = attempt.picture.to_original(read.places[:end])
+        common |= {
+            "tokens": read.tokens[:end],
+            "places": tuple((float(x), float(y)) for x, y in places),
+            "probabilities": read.probabilities[:end],
+            "finish_reason": "end" if read.ended else "length",
+            "warnings": attempt.warnings,
+        }
+        if attempt.molecule is None:
+            what = attempt.warnings[0] if attempt.warnings else "no atom was read"
+            return Reading(
+                error=f"{attempt.picture.source}: {what}", error_type="MoleculeError", **common
+            )
+        confidence = 1 / (1 + math.exp(-(self._slope * attempt.score + self._shift)))
+        return Reading(
+            smiles=attempt.molecule.smiles,
+            cxsmiles=attempt.molecule.cxsmiles,
+            molfile=attempt.molecule.molfile,
+            inchikey=attempt.molecule.inchikey,
+            confidence=confidence if read.ended else min(confidence, 0.1),
+            alternatives=attempt.others,
+            **common,
+        )
 
 
 def _remade(arguments: dict[str, Any]) -> Reader:
     return Reader(**arguments)
 
 
+@dataclass
 class _Attempt:
-    """One picture at one scale: its candidate walks, and the first that is a molecule."""
+    """A picture at one scale, read once."""
 
-    def __init__(self, picture: Picture, walks: Sequence[Walk]) -> None:
-        self.picture, self.walks = picture, walks
-        self.molecule: Molecule | None = None
-        self.calibration = (1.0, 0.0)
-        self.notes: list[str] = []
-        self.others: list[tuple[str, float]] = []
-        self.chosen: Walk | None = walks[0] if walks else None
-        for candidate in walks:
-            places = picture.to_original(candidate.places)
-            graph, faults = walk.decode(candidate.tokens, places)
-            if not graph.atoms:
-                continue
-            try:
-                read = molecule(graph)
-            except MoleculeError as err:
-                self.notes.append(str(err))
-                continue
-            if self.molecule is None:
-                self.molecule, self.chosen, self.faults = read, candidate, faults
-            elif read.smiles != self.molecule.smiles:
-                self.others.append((read.smiles, math.exp(candidate.score)))
+    picture: Picture
+    walk: Walk | None = None
+    graph: Graph | None = None
+    """What the walk drew, in pixels of the original picture."""
+    molecule: Molecule | None = None
+    warnings: tuple[str, ...] = ()
+    unread: float = 0.0
+    """Bonds' worth of ink that the reading leaves over."""
+    others: tuple[tuple[str, float], ...] = ()
 
     @property
     def score(self) -> float:
-        """Log-probability of what was read; lower by 3 for a walk that is no molecule."""
-        if self.chosen is None:
-            return -99.0
-        penalty = 0.0 if self.molecule is not None else 3.0
-        return self.chosen.score - penalty
+        """Log-probability of the walk, less what the picture says against it."""
+        if self.walk is None or self.molecule is None:
+            return -50.0
+        return max(self.walk.score - UNREAD_COST * self.unread, -50.0)
 
-    def rank(self) -> tuple[float, float]:
-        """Attempts that are molecules first, then by probability a token."""
-        if self.chosen is None:
-            return (-1.0, -99.0)
-        return (float(self.molecule is not None), self.score / len(self.chosen.tokens))
+    def merit(self) -> tuple[bool, float]:
+        """What attempts are compared by: molecules first, then the score a token."""
+        return self.molecule is not None, self.score / (len(self.walk.tokens) if self.walk else 1)
 
     @property
     def bond(self) -> float | None:
         """Median bond length that was read, in pixels of the original picture."""
-        if self.chosen is None:
+        if self.graph is None or len(self.graph.bonds) < 3:
             return None
-        places = self.picture.to_original(self.chosen.places)
-        graph, _ = walk.decode(self.chosen.tokens, places)
-        if len(graph.bonds) < 3:
-            return None
-        ends = np.array([(a, b) for a, b, _ in graph.bonds])
-        lengths = np.linalg.norm(graph.places[ends[:, 0]] - graph.places[ends[:, 1]], axis=1)
+        places = self.graph.places
+        lengths = [math.dist(places[a], places[b]) for a, b, _ in self.graph.bonds]
         return max(float(np.median(lengths)), 1.0)
 
-    def reading(self, page: int, model: str, ms: float) -> Reading:
-        """The result that a user gets."""
-        slope, shift = self.calibration
-        confidence = 1 / (1 + math.exp(-(slope * max(self.score, -50.0) + shift)))
-        common: dict[str, Any] = {
-            "source": self.picture.source,
-            "page": page,
-            "model": model,
-            "ms": ms,
-            "scale": self.bond or self.picture.bond,
-        }
-        chosen = self.chosen
-        if chosen is None or chosen.tokens[:1] == (walk.END,):
-            return Reading(finish_reason="no molecule", **common)
-        end = len(chosen.tokens) - chosen.ended
-        places = self.picture.to_original(chosen.places[:end])
-        common |= {
-            "tokens": chosen.tokens[:end],
-            "places": tuple((float(x), float(y)) for x, y in places),
-            "probabilities": chosen.probabilities[:end],
-            "finish_reason": "end" if chosen.ended else "length",
-        }
-        if self.molecule is None:
-            what = self.notes[0] if self.notes else "no atom was read"
-            return Reading(
-                warnings=tuple(self.notes),
-                error=f"{self.picture.source}: {what}",
-                error_type="MoleculeError",
-                **common,
-            )
-        cut = () if chosen.ended else ("the reading was cut off at its longest",)
-        return Reading(
-            smiles=self.molecule.smiles,
-            cxsmiles=self.molecule.cxsmiles,
-            molfile=self.molecule.molfile,
-            inchikey=self.molecule.inchikey,
-            confidence=confidence if chosen.ended else min(confidence, 0.1),
-            warnings=(*self.molecule.warnings, *self.faults, *cut),
-            alternatives=tuple(self.others),
-            **common,
-        )
+
+def _attempt(picture: Picture, read: Walk) -> _Attempt:
+    """What a walk over a picture amounts to."""
+    graph, faults = walk.decode(read.tokens, picture.to_original(read.places))
+    attempt = _Attempt(picture, read, graph)
+    if not graph.atoms:
+        return attempt
+    try:
+        attempt.molecule = molecule(graph)
+    except MoleculeError as err:
+        attempt.warnings = (str(err),)
+        return attempt
+    attempt.warnings = (*attempt.molecule.warnings, *faults)
+    if not read.ended:
+        attempt.warnings += ("the reading was cut off at its longest",)
+    attempt.unread = unread(picture.ink, walk.decode(read.tokens, read.places)[0])
+    return attempt
