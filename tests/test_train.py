@@ -140,6 +140,15 @@ def test_spoiling_moves_places_with_the_ink(harm: float) -> None:
     assert hits / total > (0.99 if harm == 0 else 0.93)
 
 
+def test_a_picture_of_nothing_is_an_empty_walk() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        shown = fit.example(spoil(draw.nothing(rng), rng))
+        assert shown is not None
+        assert [walk.VOCABULARY[t] for t in shown.tokens] == ["<", ">"]
+        assert np.isfinite(shown.places[-1]).all()
+
+
 def test_a_mirrored_layout_keeps_its_stereo() -> None:
     mol = Chem.MolFromSmiles("C[C@H](N)C(=O)O")
     seen = set()

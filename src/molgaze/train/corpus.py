@@ -92,7 +92,7 @@ class Corpus:
         self,
         files: Sequence[Path],
         seed: int | Sequence[int] = 0,
-        weights: Sequence[float] | None = None,
+        shares: Sequence[float] = (),
         held_out: bool = False,
         pool: int = 2000,
         uses: int = 3,
@@ -100,7 +100,9 @@ class Corpus:
         self.files = [read_smiles(f, held_out) for f in files]
         if not any(self.files):
             raise ValueError(f"no molecules in {', '.join(map(str, files))}")
-        share = np.array(weights or [math.sqrt(len(f)) for f in self.files], dtype=np.float64)
+        if shares and len(shares) != len(self.files):
+            raise ValueError(f"{len(shares)} shares for {len(self.files)} files")
+        share = np.array(shares or [math.sqrt(len(f)) for f in self.files], dtype=np.float64)
         self.shares = np.cumsum(share / share.sum())
         self.rng = np.random.default_rng(seed)
         self.pool: list[Chem.Mol] = []

@@ -540,6 +540,37 @@ def _clutter(
     return out
 
 
+def nothing(rng: np.random.Generator) -> Drawing:
+    """A picture that holds no molecule: lines of text, strokes of a plot, or both."""
+    look = style(rng)
+    width, height = (int(v) for v in rng.uniform(3, 12, 2) * look.bond)
+    canvas: Ink = np.zeros((height, width), np.uint8)
+    pen = _Pen(canvas)
+    line = max(look.line * look.bond, 1.0)
+    if rng.random() < 0.6:
+        letters = "abcdefghijklmnopqrstuvwxyz     ABCDEFGHIJ0123456789.,()-"
+        step = look.bond * float(rng.uniform(0.7, 1.2))
+        for y in np.arange(step, height, step):
+            count = int(rng.integers(3, 30))
+            text = "".join(letters[int(i)] for i in rng.integers(len(letters), size=count))
+            note = _set(text, [0] * count, look, look.size * look.bond, 0)
+            _paste(canvas, note.shifted(0.4 * look.bond, float(y)), look.font)
+    else:
+        for _ in range(int(rng.integers(1, 6))):
+            kind = rng.random()
+            points = rng.uniform(0, 1, (int(rng.integers(2, 30)), 2)) * (width, height)
+            if kind < 0.3:
+                pen.curve([(float(x), float(y)) for x, y in points[points[:, 0].argsort()]], line)
+            elif kind < 0.6:
+                (x0, y0), (x1, y1) = points[:2]
+                corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
+                pen.curve([(float(x), float(y)) for x, y in corners], line)
+            else:
+                for x, y in points:
+                    pen.dot((float(x), float(y)), line * float(rng.uniform(0.5, 3)))
+    return Drawing(canvas, Graph([], np.zeros((0, 2)), []), look.bond)
+
+
 _SYMBOL = re.compile(r"^([A-Z][a-z]?|\*)(\.{0,2})(?:(\d*)([+-]))?$")
 
 

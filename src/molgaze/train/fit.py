@@ -32,12 +32,13 @@ from tqdm import tqdm
 
 from .. import walk
 from .corpus import Corpus
-from .draw import Drawing
+from .draw import Drawing, nothing
 from .hands import hand
 from .model import CELL, Batch, Gaze, Loss, Size, loss
 from .spoil import spoil
 
 MAX_TOKENS = 320
+EMPTY = 0.008  # share of pictures without a molecule
 MEDIUM = 36_000  # pixels of a medium picture at reading scale
 INK = 45  # of 255: a cell darker than this somewhere has ink
 MAX_CELLS = 6000  # of 8x8 pixels; 620 x 620 pixels at reading scale
@@ -51,6 +52,8 @@ class Settings:
     """Files of SMILES."""
     out: Path
     """Folder of the run."""
+    shares: tuple[float, ...] = ()
+    """How often each file is drawn from; by default as the root of its length."""
     minutes: float = 60.0
     """Time budget of the whole run; the learning rate falls to nothing over it."""
     batch: int = 32
@@ -104,7 +107,8 @@ def example(drawing: Drawing) -> Example | None:
     words, places = walk.encode(drawing.graph)
     if len(words) > MAX_TOKENS or any(word not in walk.TOKEN_ID for word in words):
         return None
-    places[-1] = places[-2]  # at the end the gaze rests
+    # at the end the gaze rests; where there is nothing, it looks at the middle
+    places[-1] = places[-2] if len(words) > 2 else (width / 2, height / 2)
     trail = walk.Trail()
     none = (math.nan, math.nan)
     marks = [trail.step(w, (x, y)) for w, (x, y) in zip(words, places, strict=True)]
@@ -190,12 +194,13 @@ class Pictures(IterableDataset[Batch]):
             cv2.setNumThreads(0)
             torch.set_num_threads(1)
         rng = np.random.default_rng([*seed, 1])
-        molecules = iter(Corpus(self.settings.data, [*seed, 2]))
+        molecules = iter(Corpus(self.settings.data, [*seed, 2], self.settings.shares))
         while True:
             shelf: list[Example] = []
             while len(shelf) < 32 * self.settings.batch:
                 harm = self.settings.harm * min(0.3 + 3 * float(self.progress), 1.0)
-                drawn = example(spoil(hand(next(molecules), rng), rng, harm))
+                clean = nothing(rng) if rng.random() < EMPTY else hand(next(molecules), rng)
+                drawn = example(spoil(clean, rng, harm))
                 if drawn is not None:
                     shelf.append(drawn)
             parts = shares(shelf, self.settings.batch)
@@ -432,6 +437,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run to a parser."""
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of SMILES")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--shares", type=float, nargs="*", default=(), help="one for each file")
     parser.add_argument("--start", type=Path, help="weights to start from")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     for f in fields(Settings):
@@ -444,7 +450,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings that parsed options ask for."""
     given = {f.name: getattr(args, f.name) for f in fields(Settings)}
-    return Settings(**{**given, "data": tuple(args.data)})
+    return Settings(**{**given, "data": tuple(args.data), "shares": tuple(args.shares)})
 
 
 if __name__ == "__main__":

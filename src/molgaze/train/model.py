@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..walk import VOCABULARY
+from ..walk import CHARGED, VOCABULARY
 
 CELL = 8  # pixels a side
+STEREO = ("w>", "w<", "h>", "h<", "~")
 
 
 @dataclass(frozen=True)
@@ -300,6 +301,14 @@ def attention_target(batch: Batch, chosen: Tensor, sigma: float = 0.6) -> tuple[
     return weight / total.clamp(min=1e-6)[..., None], known
 
 
+def emphasis(tokens: Tensor) -> Tensor:
+    """Weight of each token: rare marks that turn a molecule into another count twice."""
+    heavy = torch.tensor(
+        [2.0 if t in CHARGED or t in STEREO else 1.0 for t in VOCABULARY], device=tokens.device
+    )
+    return heavy[tokens]
+
+
 @dataclass
 class Loss:
     """What a batch costs, and how well it was read under the true gaze."""
@@ -321,13 +330,16 @@ def loss(
     logits, scores, chosen = model(batch, jitter, share)
     answer = batch.tokens[:, 1:]
     real = answer > 0
-    token = F.cross_entropy(logits.flatten(0, 1), answer.flatten(), ignore_index=0)
+    weights = emphasis(answer) * real
+    token = F.cross_entropy(logits.flatten(0, 1), answer.flatten(), reduction="none")
+    token = (token * weights.flatten()).sum() / weights.sum().clamp(min=1)
     target, known = attention_target(batch, chosen)
     log = F.log_softmax(scores, -1)
     log = torch.where(torch.isfinite(log), log, 0.0)
     cross = -(target * log).sum(-1)
     count = known.sum().clamp(min=1)
-    attention = (cross * known).sum() / count
+    weights = weights[:, chosen] * known
+    attention = (cross * weights).sum() / weights.sum().clamp(min=1)
     with torch.no_grad():
         entropy = -(target * torch.log(target.clamp(min=1e-9))).sum(-1)
         divergence = ((cross - entropy) * known).sum() / count

@@ -148,6 +148,8 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
     """
     ink, graph, bond = drawing.ink, drawing.graph, drawing.bond
     u = rng.random
+    if u() < 0.3:  # born digital, or scanned well
+        harm *= 0.25
     target = TARGET_BOND * math.exp(float(rng.normal(0, 0.2)))
     target = min(max(target, BOND_RANGE[0]), BOND_RANGE[1])
 
