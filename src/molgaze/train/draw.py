@@ -11,7 +11,7 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -65,6 +65,7 @@ class Style:
     clear: float = 0.08  # paper kept around glyphs
     methyls: float = 0.0  # share of terminal carbons written CH3
     carbons: float = 0.0  # share of other carbons written C
+    chains: bool = False  # every carbon outside rings is written, CH2
     circles: bool = False
     circled_charges: bool = False
     flat_digits: bool = False  # NH2 with its 2 on the line
@@ -100,6 +101,20 @@ def fonts() -> tuple[str, ...]:
 
 
 @functools.cache
+def caption_fonts() -> tuple[str, ...]:
+    """Fonts with Japanese and Chinese glyphs, in which captions may be set; perhaps none."""
+    return tuple(
+        sorted(
+            str(p)
+            for folder in FONT_FOLDERS
+            if folder.is_dir()
+            for p in folder.rglob("*")
+            if p.suffix.lower() in {".ttf", ".otf", ".ttc"} and "CJK" in p.name
+        )
+    )
+
+
+@functools.cache
 def usual_fonts() -> tuple[str, ...]:
     """Upright faces like Helvetica and Times; every font if the machine has none of them."""
     return tuple(f for f in fonts() if FONT_USUAL.search(f)) or fonts()
@@ -127,7 +142,8 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         drop=float(rng.uniform(0.15, 0.5)),
         clear=float(rng.uniform(0.02, 0.14)),
         methyls=float(rng.choice([0.0, 1.0, 0.5], p=[0.6, 0.32, 0.08])),
-        carbons=float(rng.choice([0.0, 0.05, 1.0], p=[0.93, 0.05, 0.02])),
+        carbons=float(rng.choice([0.0, 0.07, 1.0], p=[0.9, 0.08, 0.02])),
+        chains=u() < 0.06,
         circles=u() < 0.04,
         circled_charges=u() < 0.1,
         flat_digits=u() < 0.08,
@@ -136,7 +152,7 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         symmetric=float(rng.choice([0.0, 0.15, 1.0], p=[0.6, 0.35, 0.05])),
         abbreviations=float(rng.choice([0.0, 0.4, 0.9], p=[0.45, 0.3, 0.25])),
         variables=float(rng.choice([0.0, 0.3], p=[0.94, 0.06])),
-        clutter=float(rng.choice([0.0, 1.0], p=[0.86, 0.14])),
+        clutter=float(rng.choice([0.0, 1.0], p=[0.84, 0.16])),
     )
 
 
@@ -440,7 +456,7 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
     low = np.minimum(xy.min(0), corners[:, :2].min(0) if texts else xy.min(0)) - pad
     high = np.maximum(xy.max(0), corners[:, 2:].max(0) if texts else xy.max(0)) + pad
     notes = _clutter(low + pad, high - pad, look, rng) if look.clutter else []
-    for note in notes:
+    for note, _ in notes:
         for box in note.boxes:
             low, high = np.minimum(low, box[:2]), np.maximum(high, box[2:])
     width, height = (int(math.ceil(v)) for v in high - low)
@@ -470,56 +486,63 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
             )
     for text in texts.values():
         _paste(canvas, text, look.font)
-    for note in notes:
-        _paste(canvas, note.shifted(-low[0], -low[1]), look.font)
+    for note, font in notes:
+        _paste(canvas, note.shifted(-low[0], -low[1]), font)
     shown = Graph(graph.atoms, xy, graph.bonds, {i: g - low for i, g in glyphs.items()})
     return Drawing(canvas, shown, scale)
 
 
+def _words(rng: np.random.Generator) -> str:
+    """What stands beside a molecule in a document."""
+    number = int(rng.integers(1, 400))
+    letter = "abc"[number % 3]
+    romans = ("I", "II", "III", "IV", "V", "VI", "Ia", "Ib", "IIa", "X", "XI")
+    roman = romans[int(rng.integers(len(romans)))]
+    known = (
+        *(f"({number})", f"({roman})", f"{number}", f"[{number}]", f"[{roman}]", f"{number}."),
+        *(f"({number}{letter})", f"{number}{letter}", f"({letter.upper()}-{number})"),
+        *(f"Example {number}", f"Compound {number}", f"Formula {roman}", f"Ex. {number}"),
+        *(f"Cpd {number}", f"Int-{number}", f"m/z {number}", f"(HTM-{number})"),
+        *("mixture", "racemic", "and", "or", "cis", "trans", "+", ";", ","),
+    )
+    return known[int(rng.integers(len(known)))]
+
+
+def _foreign_words(rng: np.random.Generator) -> str:
+    """A Japanese caption: a formula's number, a compound's name."""
+    number = str(int(rng.integers(1, 200)))
+    if rng.random() < 0.5:
+        number = "".join(chr(ord(d) + 0xFEE0) for d in number)  # full width
+    katakana = [chr(c) for c in rng.integers(0x30A2, 0x30F3, size=int(rng.integers(4, 16)))]
+    known = (
+        *(f"[\u5316{number}]", f"\u3010\u5316{number}\u3011", f"<\u5316{number}>"),
+        *(f"\u5316\u5408\u7269{number}", f"(\u5408\u6210\u4f8b{number})", f"\u5f0f({number})"),
+        *("".join(katakana), f"{number}-" + "".join(katakana)),
+    )
+    return known[int(rng.integers(len(known)))]
+
+
 def _clutter(
-    low: NDArray[np.float64], high: NDArray[np.float64], look: Style, rng: np.random.Generator
-) -> list[Text]:
-    """Captions and numbers near the molecule that are no part of it."""
-    out: list[Text] = []
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    look: Style,
+    rng: np.random.Generator,
+) -> list[tuple[Text, str]]:
+    """Captions and numbers near the molecule that are no part of it, each with its font."""
+    out: list[tuple[Text, str]] = []
     cap = look.size * look.bond * float(rng.uniform(0.8, 1.4))
-    for _ in range(1 + (rng.random() < 0.2)):
-        number = int(rng.integers(1, 400))
-        roman = str(rng.choice(["I", "II", "III", "IV", "V", "VI", "Ia", "Ib", "IIa", "X", "XI"]))
-        words = [
-            f"({number})",
-            f"({roman})",
-            f"{number}",
-            f"Example {number}",
-            f"Compound {number}",
-            f"Formula {roman}",
-            f"[{number}]",
-            f"({number}{'abc'[number % 3]})",
-            f"Ex. {number}",
-            "mixture",
-            "racemic",
-            "and",
-            f"[{roman}]",
-            f"{number}.",
-            f"Cpd {number}",
-            "or",
-            f"m/z {number}",
-            f"Int-{number}",
-            f"{number}a",
-            "cis",
-            "trans",
-            "+",
-            ";",
-            ",",
-        ]
-        text = words[int(rng.integers(len(words)))]
-        note = _set(text, [0] * len(text), look, cap, 0)
+    foreign = caption_fonts() if rng.random() < 0.3 else ()
+    for _ in range(1 + (rng.random() < 0.25)):
+        text = _foreign_words(rng) if foreign else _words(rng)
+        font = foreign[int(rng.integers(len(foreign)))] if foreign else look.font
+        note = _set(text, [0] * len(text), replace(look, font=font), cap, 0)
         boxes = np.array(note.boxes)
         size = boxes[:, 2:].max(0) - boxes[:, :2].min(0)
         gap = look.bond * float(rng.uniform(0.8, 1.6))
         side = rng.random()
         middle = (low + high) / 2
         spread = rng.uniform(-0.4, 0.4, 2) * (high - low)
-        if side < 0.6:
+        if side < 0.5:
             at = np.array([middle[0] + spread[0] - size[0] / 2, high[1] + gap + size[1] / 2])
         elif side < 0.7:
             at = np.array([middle[0] + spread[0] - size[0] / 2, low[1] - gap - size[1] / 2])
@@ -531,12 +554,12 @@ def _clutter(
         placed = note.shifted(float(shift[0]), float(shift[1]))
         apart = all(
             p[2] < q[0] - 5 or q[2] < p[0] - 5 or p[3] < q[1] - 5 or q[3] < p[1] - 5
-            for other in out
+            for other, _ in out
             for p in placed.boxes
             for q in other.boxes
         )
         if apart:
-            out.append(placed)
+            out.append((placed, font))
     return out
 
 
@@ -610,6 +633,8 @@ def _atom_text(
     hydrogens = plan.hydrogens[i]
     if symbol == "C" and not dots and not sign and neighbours:
         share = look.methyls if len(neighbours) == 1 else look.carbons
+        if look.chains and not any(i in ring for ring in plan.rings):
+            share = 1.0
         if not share or rng.random() >= share:
             return None, None
     charge = f"{count or ''}{sign}" if sign else ""

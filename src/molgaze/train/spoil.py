@@ -159,11 +159,11 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
         ink, graph = _warp(ink, graph, bond, rng)
     small = u() < 0.18 * harm
     if small:  # a picture of low resolution
-        low = float(rng.uniform(8.0, 16.0))
+        low = float(rng.uniform(8.5, 16.0))
         ink, graph = resized(ink, graph, low / bond)
         bond = low
     line = max(0.06 * bond, 1.0)
-    if u() < 0.5 * harm and not (small and u() < 0.7):
+    if u() < 0.5 * harm and bond > 13:
         ink = _scan(ink, line, rng)
     if u() < 0.15 * harm:
         ink = _specks(ink, bond, rng)

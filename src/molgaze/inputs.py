@@ -1,0 +1,272 @@
+"""Files, folders, globs, archives and tables -> the pictures in them, one by one, in a fixed order.
+
+for item in Inputs(["scans", "crops.tar", "patents/*.tif"]):
+    reader.read(item.load(), page=item.page)
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from itertools import count
+from typing import IO, Any
+
+from .picture import MAX_BYTES, PictureError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp")
+PICTURES += (".ppm", ".pgm", ".pbm")
+"""Looked for in folders and archives; a file that is named is opened whatever its suffix."""
+TIFFS = (".tif", ".tiff")
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+TABLES = (".parquet", ".arrow", ".feather")
+MAX_PAGES = 10_000  # of one TIFF
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture to read.
+
+    Attributes:
+        source: its name in the results: a path, or archive/member, or table/row.
+        page: of a TIFF, from 0.
+        stamp: size and time of its file, and its place in it: another one is another picture.
+        load: gives a path or the bytes; may raise anything, and holds only until the next item.
+    """
+
+    source: str
+    page: int
+    stamp: str
+    load: Callable[[], str | bytes]
+
+    @property
+    def key(self) -> bytes:
+        """16 bytes that name this picture as it is now."""
+        text = f"{self.source}\0{self.page}\0{self.stamp}"
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Pictures by the names of what holds them; iterated afresh each time, in a fixed order.
+
+    Attributes:
+        names: files, folders, globs, ZIP and TAR archives, Parquet and Arrow tables.
+        files_from: a file of more names, one a line.
+        recursive: folders in folders too.
+        column: of a table, with the bytes of pictures; its only such column if None.
+    """
+
+    names: Sequence[str] = ()
+    files_from: str | os.PathLike[str] | None = None
+    recursive: bool = False
+    column: str | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        for name in self._names():
+            if os.path.isdir(name):
+                yield from self._folder(name)
+            elif glob.has_magic(name) and not os.path.exists(name):
+                for found in sorted(glob.glob(name, recursive=True)) or [name]:
+                    yield from self._folder(found) if os.path.isdir(found) else self._file(found)
+            else:
+                yield from self._file(name)
+
+    def _names(self) -> Iterator[str]:
+        yield from self.names
+        if self.files_from is not None:
+            with open(self.files_from, "rb") as lines:
+                for line in lines:
+                    if name := os.fsdecode(line.rstrip(b"\r\n")):
+                        yield name
+
+    def _folder(self, folder: str) -> Iterator[Item]:
+        found = 0
+        for path, folders, files in os.walk(folder):
+            folders[:] = sorted(f for f in folders if self.recursive and not f.startswith("."))
+            for file in sorted(filter(_is_picture, files)):
+                found += 1
+                yield from self._file(os.path.join(path, file))
+        if not found:
+            yield _broken(folder, "", PictureError(folder, "missing", "no pictures in this folder"))
+
+    def _file(self, path: str) -> Iterator[Item]:
+        suffix = path.lower()
+        try:
+            facts = os.stat(path)
+            stamp = f"{facts.st_size} {facts.st_mtime_ns}"
+            if not stat.S_ISREG(facts.st_mode):
+                suffix = ""
+        except (OSError, ValueError):
+            stamp, suffix = "", ""
+        found: Iterator[Item]
+        if suffix.endswith(".zip"):
+            found = _zip(path, stamp)
+        elif suffix.endswith(TARS):
+            found = _tar(path, stamp)
+        elif suffix.endswith(TABLES):
+            arrow()  # the extra is missing for all such files alike
+            found = _table(path, stamp, self.column)
+        else:
+            pages = 1
+            if suffix.endswith(TIFFS):
+                with suppress(OSError), open(path, "rb") as file:
+                    pages = tiff_pages(file)
+            for page in range(pages):
+                yield Item(path, page, stamp, partial(str, path))
+            return
+        try:
+            yield from found
+        except Exception as err:  # whatever a broken archive makes its library raise
+            yield _broken(path, stamp, err)
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURES) and not name.rpartition("/")[2].startswith(".")
+
+
+def _broken(source: str, stamp: str, err: Exception) -> Item:
+    def load() -> bytes:
+        raise err
+
+    return Item(source, 0, stamp, load)
+
+
+def tiff_pages(file: IO[bytes]) -> int:
+    """Number of pages of a TIFF by its chain of directories; 1 for anything else."""
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+    if not order or len(head) < 16:
+        return 1
+    large = struct.unpack(order + "H", head[2:4])[0] == 43  # BigTIFF
+    number, entry, offset = ("Q", 20, "Q") if large else ("H", 12, "I")
+    at = struct.unpack(order + offset, head[8:16] if large else head[4:8])[0]
+    seen: set[int] = set()
+    while at and at not in seen and len(seen) < MAX_PAGES:
+        seen.add(at)
+        try:
+            file.seek(at)
+            entries = struct.unpack(order + number, file.read(struct.calcsize(number)))[0]
+            file.seek(entries * entry, os.SEEK_CUR)
+            at = struct.unpack(order + offset, file.read(struct.calcsize(order + offset)))[0]
+        except (struct.error, OSError, ValueError, OverflowError):
+            break
+    return max(len(seen), 1)
+
+
+def _members(source: str, stamp: str, load: Callable[[], bytes]) -> Iterator[Item]:
+    """The pages of one member of an archive."""
+    if not source.lower().endswith(TIFFS):
+        yield Item(source, 0, stamp, load)
+        return
+    try:
+        data = load()
+    except Exception as err:
+        yield _broken(source, stamp, err)
+        return
+    for page in range(tiff_pages(io.BytesIO(data))):
+        yield Item(source, page, stamp, lambda: data)
+
+
+def _limited(file: IO[bytes], source: str) -> bytes:
+    with file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise PictureError(source, "large", f"file of more than {MAX_BYTES // 2**20} MB")
+    return data
+
+
+def _zip(path: str, stamp: str) -> Iterator[Item]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if _is_picture(info.filename) and not info.filename.startswith("__MACOSX/"):
+                name = f"{path}/{info.filename}"
+
+                def load(info: zipfile.ZipInfo = info, name: str = name) -> bytes:
+                    return _limited(archive.open(info), name)
+
+                yield from _members(name, f"{stamp} {info.header_offset}", load)
+
+
+def _tar(path: str, stamp: str) -> Iterator[Item]:
+    with tarfile.open(path) as archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # would grow with the archive
+            if info.isfile() and _is_picture(info.name):
+                name = f"{path}/{info.name}"
+
+                def load(info: tarfile.TarInfo = info, name: str = name) -> bytes:
+                    file = archive.extractfile(info)
+                    assert file is not None
+                    return _limited(file, name)
+
+                yield from _members(name, f"{stamp} {info.offset}", load)
+
+
+def arrow() -> Any:
+    """pyarrow.
+
+    Raises:
+        ImportError: the extra is not installed.
+    """
+    try:
+        import pyarrow  # noqa: PLC0415
+        import pyarrow.parquet  # noqa: PLC0415
+    except ImportError as err:
+        raise ImportError(f"tables need an extra: pip install 'molgaze[parquet]' ({err})") from err
+    return pyarrow
+
+
+def _table(path: str, stamp: str, column: str | None) -> Iterator[Item]:
+    pa = arrow()
+    if path.lower().endswith(".parquet"):
+        file = pa.parquet.ParquetFile(path)
+        name = _column(file.schema_arrow, path, column)
+        batches = file.iter_batches(batch_size=16, columns=[name])
+    else:
+        memory = pa.memory_map(path)
+        try:
+            reader = pa.ipc.open_file(memory)
+            batches = map(reader.get_batch, range(reader.num_record_batches))
+        except pa.ArrowInvalid:
+            memory.seek(0)
+            batches = reader = pa.ipc.open_stream(memory)
+        name = _column(reader.schema, path, column)
+    row = count()
+    for batch in batches:
+        cells = batch.column(batch.schema.get_field_index(name))
+        if pa.types.is_struct(cells.type):
+            cells = cells.field("bytes")
+        for cell, number in zip(cells, row, strict=False):  # the count goes on over batches
+            yield Item(f"{path}/{number}", 0, stamp, partial(_bytes, cell))
+
+
+def _bytes(cell: Any) -> bytes:
+    return cell.as_py() or b""
+
+
+def _column(schema: Any, path: str, column: str | None) -> str:
+    """The column with the bytes; a struct as Hugging Face writes it counts for its `bytes`."""
+    types = arrow().types
+
+    def holds(kind: Any) -> bool:
+        if types.is_struct(kind):
+            index = kind.get_field_index("bytes")
+            return index >= 0 and holds(kind.field(index).type)
+        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+    found = [f.name for f in schema if holds(f.type) and column in (None, f.name)]
+    if len(found) != 1:
+        what = f"no column {column} of bytes" if column else f"{len(found)} columns of bytes"
+        names = ", ".join(schema.names)
+        raise PictureError(path, "format", f"{what}: choose one of its columns ({names})")
+    return str(found[0])

@@ -1,0 +1,339 @@
+"""Readers in processes of their own: a picture that kills or hangs one costs one reading.
+
+    with Workers(partial(Reader, threads=1), 4) as workers:
+        workers.read("scan.png", 0, "scan.png")
+
+Tasks may come from any thread. The processes are started afresh, not forked, and know nothing of the
+program that started them: scripts, notebooks, servers and the engines of clusters are all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from .reading import Reading
+
+TIMEOUT = 60.0  # seconds for one picture
+START_TIMEOUT = 120.0  # seconds for a worker to load its weights
+RECYCLE = 5_000  # answers after which a worker is replaced, so that no leak can grow
+
+_ENTRY = """
+import sys
+fd, alarm, *sys.path[:] = sys.argv[1:]
+from molgaze.workers import work
+work(int(fd), int(alarm))
+"""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+Answer = TypeVar("Answer")
+
+
+class WorkerError(RuntimeError):
+    """No reader could be started; the text says why."""
+
+
+class LostError(RuntimeError):
+    """A worker was lost over a task, twice.
+
+    Attributes:
+        kind: ``WorkerDied`` or ``TimedOut``.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class Reads(Protocol):
+    """What a worker needs of its reader."""
+
+    @property
+    def info(self) -> dict[str, str]:
+        """With the model's name as ``model``."""
+
+    def read(self, source: str | bytes, *, page: int) -> Reading:
+        """As :meth:`molgaze.Reader.read`."""
+
+
+Factory = Callable[[], Reads]  # picklable, of a module: called once in every worker
+Task = Callable[[Reads], Answer]  # picklable too; must not raise
+
+
+def read(reader: Reads, source: str, page: int, content: str | bytes) -> Reading:
+    """One reading for one picture, whatever happens to it.
+
+    Args:
+        reader: of this process.
+        source: name of the picture in the result.
+        page: of a TIFF, from 0.
+        content: a path, or the bytes of a file.
+    """
+    began = time.perf_counter()
+    try:
+        found = reader.read(content, page=page)
+    except Exception as err:
+        ms = (time.perf_counter() - began) * 1000
+        return failure(source, page, err, reader.info.get("model"), ms)
+    said = found.error
+    if said is not None and found.source != source:
+        said = f"{source}: {said.removeprefix(f'{found.source}: ')}"
+    return replace(found, source=source, error=said)
+
+
+def failure(
+    source: str, page: int, err: Exception, model: str | None = None, ms: float | None = None
+) -> Reading:
+    """The row of a picture that could not be read."""
+    reason = getattr(err, "reason", None) or str(err) or type(err).__name__
+    name = getattr(err, "kind", None) if isinstance(err, LostError) else type(err).__name__
+    said = f"{source}: {reason}"
+    return Reading(
+        source=source,
+        page=page,
+        finish_reason="error",
+        model=model,
+        ms=ms,
+        error=said,
+        error_type=name,
+    )
+
+
+class Worker:
+    """A reader in a process of its own, with one thread; lost and replaced as need be.
+
+    Args:
+        factory: makes the reader, in the process.
+        timeout: seconds for one task.
+    """
+
+    def __init__(self, factory: Factory, timeout: float = TIMEOUT) -> None:
+        self._factory, self._timeout = factory, timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection[Any, Any]
+        self._answers = 0
+        self._closed = False
+        self.info: dict[str, str] = {}
+
+    def start(self) -> dict[str, str]:
+        """Start the process unless it runs, and return the reader's ``info``.
+
+        Raises:
+            WorkerError: it does not start.
+        """
+        for _ in range(3):
+            if self._process is not None:
+                break
+            self._spawn()
+        if self._closed:
+            self.stop()
+            raise LostError("WorkerDied", "the run was stopped")
+        if self._process is None:
+            raise WorkerError("a worker died while it started")
+        return self.info
+
+    def _spawn(self) -> None:
+        mine, theirs = socket.socketpair()
+        with theirs:
+            alarm = int(self._timeout) + 10
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _ENTRY, str(theirs.fileno()), str(alarm), *sys.path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | _ONE_THREAD,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # an interrupt from the keyboard is for the parent alone
+            )
+        self._pipe = Connection(mine.detach())
+        self._answers = 0
+        try:
+            self._send(self._factory)
+            said = self._receive(START_TIMEOUT)
+        except LostError:
+            return
+        if isinstance(said, str):
+            self.stop()
+            raise WorkerError(said)
+        self.info = said
+
+    def ask(self, task: Task[Answer]) -> Answer:
+        """The task's answer. One that loses the worker is given to a fresh one, once.
+
+        Raises:
+            LostError: that one was lost too.
+            WorkerError: no process could be started.
+        """
+        try:
+            return self._ask(task)
+        except LostError:
+            return self._ask(task)
+
+    def _ask(self, task: Task[Answer]) -> Answer:
+        if self._closed:
+            raise LostError("WorkerDied", "the run was stopped")
+        if self._answers >= RECYCLE:
+            self.stop()
+        self.start()
+        self._answers += 1
+        self._send(task)
+        answer: Answer = self._receive(self._timeout)
+        return answer
+
+    def _send(self, what: object) -> None:
+        try:
+            self._pipe.send(what)
+        except OSError as err:
+            raise self._died() from err
+
+    def _receive(self, timeout: float) -> Any:
+        try:
+            if self._pipe.poll(timeout):
+                return self._pipe.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+        self.stop()
+        raise LostError("TimedOut", f"timed out after {timeout:g} s")
+
+    def _died(self) -> LostError:
+        process = self._process
+        code = None
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(5) if process is not None else None
+        self.stop()
+        return LostError("WorkerDied", f"worker died{_ending(code)}")
+
+    def stop(self) -> None:
+        """End the process at once; the next task starts another."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            self._pipe.close()
+
+    def close(self) -> None:
+        """End the process for good, from any thread: a task under way is lost."""
+        self._closed = True
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return ""
+    with suppress(ValueError):
+        return f" ({signal.Signals(-code).name})"
+    return f" (exit code {code})"
+
+
+def work(fd: int, alarm: int) -> None:
+    """The life of a worker's process.
+
+    Args:
+        fd: of the socket to the parent.
+        alarm: seconds after which a task ends the process, for a parent that can do it no more.
+    """
+    pipe: Connection[Any, Any] = Connection(fd)
+    try:
+        reader: Reads = pipe.recv()()
+        pipe.send(dict(reader.info))
+    except (EOFError, BrokenPipeError):
+        return
+    except Exception as err:
+        pipe.send(next(iter(str(err).splitlines()), type(err).__name__))
+        return
+    while True:
+        try:
+            task = pipe.recv()
+        except (EOFError, OSError):  # the parent is gone
+            return
+        signal.alarm(alarm)
+        answer = task(reader)
+        signal.alarm(0)
+        try:
+            pipe.send(answer)
+        except OSError:
+            return
+
+
+class Workers:
+    """Several workers; tasks may be given from any thread and wait for a free one.
+
+    Args:
+        factory: makes the reader, in each process.
+        number: of processes.
+        timeout: seconds for one task.
+    """
+
+    def __init__(self, factory: Factory, number: int, timeout: float = TIMEOUT) -> None:
+        self._all = [Worker(factory, timeout) for _ in range(number)]
+        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
+        for worker in self._all:
+            self._free.put(worker)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> dict[str, str]:
+        """Start one worker and return its reader's ``info``.
+
+        Raises:
+            WorkerError: it does not start.
+        """
+        return self._with(Worker.start)
+
+    def ask(self, task: Task[Answer]) -> Answer:
+        """As :meth:`Worker.ask`."""
+        return self._with(lambda worker: worker.ask(task))
+
+    def _with(self, act: Callable[[Worker], Answer]) -> Answer:
+        worker = self._free.get()
+        try:
+            return act(worker)
+        finally:
+            self._free.put(worker)
+
+    def read(self, source: str, page: int, content: str | bytes) -> Reading:
+        """One reading for one picture, whatever happens to it or to its worker.
+
+        Raises:
+            WorkerError: no process could be started.
+        """
+
+        def act(worker: Worker) -> Reading:
+            try:
+                return worker.ask(partial(read, source=source, page=page, content=content))
+            except LostError as lost:
+                return failure(source, page, lost, worker.info.get("model"))
+
+        return self._with(act)
+
+    def close(self) -> None:
+        """End all processes; tasks under way are lost."""
+        for worker in self._all:
+            worker.close()
+
+
+def cores() -> int:
+    """Cores that this process may use, by its affinity and its control group."""
+    most = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        most = min(most, max(1, int(quota) // int(period)))  # int("max") is a ValueError
+    return most
