@@ -1,65 +1,93 @@
-"""What a picture says against a reading of it: lines that were not read."""
+"""What a picture says against a reading of it: lines that were passed over."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .gaze import CELL, INK_LEVEL
 from .walk import Graph
 
 LINE_REACH = 1.1  # cells: how far from a bond ink still belongs to it
-TEXT_REACH = 2.6  # cells: how far from the place of an atom its letters may go
+GLYPH_REACH = 1.4  # cells: how far from its place the ink of a glyph goes
 
 
-def unread(ink: NDArray[np.float32], graph: Graph) -> float:
-    """Length, in bonds, of the ink that grows out of a graph without belonging to it.
+@dataclass(frozen=True)
+class Leftover:
+    """Ink that grows out of what was read without belonging to it."""
 
-    A branch or a ring closure that was passed over leaves ink that touches what was read;
-    captions lie apart and don't count.
+    length: float
+    """In bonds."""
+    atom: int
+    """The atom that it grows out of."""
+
+
+def leftovers(cells: NDArray[np.integer], graph: Graph) -> list[Leftover]:
+    """The ink that a reading passed over, the longest piece first.
+
+    A branch or a ring closure that was missed leaves ink that touches what was read; captions lie
+    apart and don't count.
 
     Args:
-        ink: (H, W), 0 paper to 1 ink.
-        graph: what was read, in pixels of the ink map from its top left corner.
+        cells: (L, 2) x and y of the cells that are inked themselves.
+        graph: what was read, its places in cells.
     """
-    height, width = ink.shape
-    padded = np.pad(ink, ((0, -height % CELL), (0, -width % CELL)))
-    h, w = padded.shape[0] // CELL, padded.shape[1] // CELL
-    full = padded.reshape(h, CELL, w, CELL).max((1, 3)) > INK_LEVEL
-    cells = np.argwhere(full)[:, ::-1]  # (L, 2) x, y
     if not len(cells) or not graph.bonds:
-        return 0.0
-    places = graph.places / CELL - 0.5
-
+        return []
+    places = graph.places
     ends = places[np.array([(a, b) for a, b, _ in graph.bonds])]  # (M, 2, 2)
     start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
     length = np.sqrt((along**2).sum(1)) + 1e-6
     offset = cells[:, None] - start  # (L, M, 2)
     share = np.clip((offset * along).sum(2) / length**2, 0, 1)
-    belongs = _nearest(offset - share[..., None] * along) <= LINE_REACH
-    degree = np.bincount(np.array([b[:2] for b in graph.bonds]).ravel(), minlength=len(places))
-    # a carbon at the end of a chain may be written out, CH3
-    lettered = places[[atom != "C" or n < 2 for atom, n in zip(graph.atoms, degree, strict=True)]]
-    glyphs = [np.asarray(g) / CELL - 0.5 for g in graph.glyphs.values()]
-    letters = np.concatenate([lettered, *glyphs])
-    if len(letters):
-        belongs |= _nearest(cells[:, None] - letters) <= TEXT_REACH
+    from_lines = np.sqrt(((offset - share[..., None] * along) ** 2).sum(2)).min(1)
+    reach = _reach(graph)  # (n, 2)
+    near = np.abs(cells[:, None] - places) <= reach  # (L, n, 2)
+    belongs = (from_lines <= LINE_REACH) | near.all(2).any(1)
+    for glyphs in graph.glyphs.values():
+        belongs |= (np.abs(cells[:, None] - glyphs) <= GLYPH_REACH).all(2).any(1)
 
-    free = np.zeros((h + 2, w + 2), bool)
-    free[cells[:, 1] + 1, cells[:, 0] + 1] = ~belongs
-    joined = np.zeros_like(free)
-    joined[cells[:, 1] + 1, cells[:, 0] + 1] = belongs
-    count = -1
-    while count != joined.sum():  # spreads by one cell a round
-        count = int(joined.sum())
-        near = joined.copy()
-        for dy in (-1, 0, 1):
+    free = {(int(x), int(y)) for x, y in cells[~belongs]}
+    taken = {(int(x), int(y)) for x, y in cells[belongs]}
+    bond = float(np.median(length))
+    found = []
+    while free:
+        piece = [free.pop()]
+        touches = False
+        for x, y in piece:  # grows while it is walked over
             for dx in (-1, 0, 1):
-                near |= np.roll(joined, (dy, dx), (0, 1))
-        joined |= near & free
-    return float((joined & free).sum() / np.median(length))
+                for dy in (-1, 0, 1):
+                    beside = (x + dx, y + dy)
+                    touches |= beside in taken
+                    if beside in free:
+                        free.remove(beside)
+                        piece.append(beside)
+        if touches:
+            spots = np.array(piece, dtype=np.float64)
+            away = np.sqrt(((places[:, None] - spots) ** 2).sum(2)).min(1)
+            found.append(Leftover(len(piece) / bond, int(away.argmin())))
+    return sorted(found, key=lambda left: -left.length)
 
 
-def _nearest(offsets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(L,) least length of offsets (L, N, 2)."""
-    return np.asarray(np.sqrt((offsets**2).sum(2)).min(1), dtype=np.float64)
+def _reach(graph: Graph) -> NDArray[np.float64]:
+    """(n, 2) how far, in cells, the letters of each atom go to the sides, and up and down."""
+    drawn: list[str] = [""] * len(graph.atoms)  # the kinds of each atom's bonds
+    for a, b, kind in graph.bonds:
+        drawn[a] += kind
+        drawn[b] += kind
+    reach = []
+    for atom, bonds in zip(graph.atoms, drawn, strict=True):
+        if atom == "C":
+            sides = (3.2, GLYPH_REACH) if len(bonds) < 2 else (0.0, 0.0)  # CH3 may be written
+        elif atom.startswith("[") or bonds == "=":
+            sides = (GLYPH_REACH, GLYPH_REACH)
+        elif len(bonds) < 2:
+            sides = (3.2, GLYPH_REACH)  # NH2, H2N
+        elif atom[0] == "N" and len(bonds) == 2:
+            sides = (2.6, 2.6)  # its hydrogen beside it, above or below
+        else:
+            sides = (GLYPH_REACH, GLYPH_REACH)
+        extra = 1.0 if atom[-1] in "+-." else 0.0
+        reach.append((sides[0] + extra, sides[1] + extra))
+    return np.array(reach, dtype=np.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import walk
+from .evidence import Leftover, leftovers
 
 CELL = 8  # pixels a side; what the encoder makes one feature of
 INK_LEVEL = 45 / 255  # a cell darker than this somewhere has ink
@@ -86,6 +87,8 @@ def _masks() -> dict[str, Floats]:
 _MASKS = _masks()
 _NEW = np.array([walk.is_atom(t) or t == walk.OPEN for t in walk.VOCABULARY])
 _OLD = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
+SECOND_LOOKS = 4  # at most, a walk
+WORTH_A_LOOK = 0.6  # bonds of ink passed over
 SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
 OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
 
@@ -181,14 +184,16 @@ class Net:
         return found
 
 
-def inked_cells(ink: Floats) -> NDArray[np.int64]:
-    """(L, 2) x and y of the cells of an ink map (8h, 8w) with ink in them or beside them."""
+def inked_cells(ink: Floats, spread: bool = True) -> NDArray[np.int64]:
+    """(L, 2) x and y of the cells of an ink map (8h, 8w) with ink in them or, if ``spread``,
+    beside them.
+    """
     padded = np.pad(ink, ((1, 0), (1, 0)), mode="reflect")
     smooth = (padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]) / 4
     h, w = ink.shape[0] // CELL, ink.shape[1] // CELL
     full = np.pad(smooth.reshape(h, CELL, w, CELL).max((1, 3)) > INK_LEVEL, 1)
-    near = np.zeros((h, w), bool)
-    for dy in range(3):
+    near = full[1:-1, 1:-1].copy()
+    for dy in range(3) if spread else ():
         for dx in range(3):
             near |= full[dy : dy + h, dx : dx + w]
     y, x = np.nonzero(near)
@@ -198,16 +203,79 @@ def inked_cells(ink: Floats) -> NDArray[np.int64]:
 # --- reading ---
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Path:
-    """A walk that is still growing; places in cells."""
+    """A walk on its way, with what the decoder remembers of it; places in cells."""
 
+    hidden: Floats  # (H,)
+    seen: Floats  # (L, E) marks so far, seen from the cells, without the newest
+    atoms: Floats  # (S, 2) marks, one a step; NaN for none
+    bonds: Floats  # (S, 2)
     score: float = 0.0
-    tokens: list[int] = field(default_factory=lambda: [walk.TOKEN_ID[walk.START]])
-    places: list[tuple[float, float]] = field(default_factory=list)
-    probabilities: list[float] = field(default_factory=list)
+    tokens: tuple[int, ...] = (walk.TOKEN_ID[walk.START],)
+    places: tuple[tuple[float, float], ...] = ()
+    probabilities: tuple[float, ...] = ()
     state: str = "start"
     here: tuple[float, float] | None = None
+    before: _Path | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.tokens[-1] == walk.TOKEN_ID[walk.END]
+
+    def grown(self, token: int, place: Floats, score: float, hidden: Floats, seen: Floats) -> _Path:
+        """This walk with one token more."""
+        word = walk.VOCABULARY[token]
+        spot = (float(place[0]), float(place[1]))
+        trail = walk.Trail(self.here)
+        none = (math.nan, math.nan)
+        atom, bond = (np.array([mark or none], np.float32) for mark in trail.step(word, spot))
+        return _Path(
+            hidden,
+            seen,
+            np.concatenate([self.atoms, atom]),
+            np.concatenate([self.bonds, bond]),
+            score,
+            (*self.tokens, token),
+            (*self.places, spot),
+            (*self.probabilities, math.exp(min(score - self.score, 0.0))),
+            _state(word, self.state),
+            trail.here,
+            self,
+        )
+
+    def walk(self) -> Walk:
+        """What the user of this module gets."""
+        tokens = tuple(walk.VOCABULARY[t] for t in self.tokens[1:])
+        places = (np.array(self.places, np.float32).reshape(-1, 2) + 0.5) * CELL
+        return Walk(tokens, places, self.probabilities, self.score, self.ended)
+
+
+@dataclass(frozen=True)
+class _View:
+    """One encoded picture: what every step looks at."""
+
+    net: Net
+    features: Floats
+    keys: Floats  # (L, A)
+    cells: NDArray[np.int64]  # (L, 2) inked, or beside ink
+    inked: NDArray[np.int64]  # (.., 2) inked themselves
+
+    def step(self, paths: list[_Path], only: NDArray[np.intp] | None = None) -> list[Any]:
+        """One step of every path; ``only`` keeps the gaze on some of the cells."""
+        seen = np.stack([p.seen for p in paths])
+        before = [p.places[-1] if p.places else (math.nan, math.nan) for p in paths]
+        return self.net.step(
+            features=self.features,
+            keys=self.keys if only is None else self.keys[only],
+            cells=self.cells if only is None else self.cells[only],
+            seen=seen if only is None else seen[:, only],
+            atoms=np.stack([p.atoms for p in paths]),
+            bonds=np.stack([p.bonds for p in paths]),
+            hidden=np.stack([p.hidden for p in paths]),
+            token=np.array([p.tokens[-1] for p in paths], np.int64),
+            place=np.array(before, np.float32),
+        )
 
 
 def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
@@ -227,70 +295,35 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     if not len(cells):
         return []
     features, keys = net.encode(ink)
-    fixed = {"features": features, "keys": keys[cells[:, 1], cells[:, 0]], "cells": cells}
-    limit = min(MAX_TOKENS, 30 + 3 * len(cells))
+    keys = keys[cells[:, 1], cells[:, 0]]
+    view = _View(net, features, keys, cells, inked_cells(ink, spread=False))
+    nowhere = np.full((1, 2), np.nan, np.float32)
+    memory = np.zeros(net.hidden, np.float32), np.zeros((len(cells), net.location), np.float32)
+    found = _search(view, [_Path(*memory, nowhere, nowhere)], beam)
+    return [_completed(view, path).walk() for path in found]
 
-    paths = [_Path()]
-    hidden = np.zeros((1, net.hidden), np.float32)
-    seen = np.zeros((1, len(cells), net.location), np.float32)
-    atoms = np.full((1, 1, 2), np.nan, np.float32)
-    bonds = atoms.copy()
+
+def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
+    """Follow paths to their ends: at most beam of them, the most probable first."""
     finished: list[_Path] = []
-    for _ in range(limit):
-        before = [p.places[-1] if p.places else (math.nan, math.nan) for p in paths]
-        new_seen, places, shares, words, new_hidden = net.step(
-            **fixed,
-            seen=seen,
-            atoms=atoms,
-            bonds=bonds,
-            hidden=hidden,
-            token=np.array([p.tokens[-1] for p in paths], np.int64),
-            place=np.array(before, np.float32),
-        )
-        chosen = _choose(paths, places, shares, words, atoms, beam)
-        if not chosen:  # no walk may go on
-            finished = sorted(finished + paths, key=lambda f: -f.score)
-            break
-        grown: list[_Path] = []
-        rows: list[tuple[int, int]] = []  # of each grown walk: its walk before, and its place
-        atom_marks, bond_marks = [], []
-        none = (math.nan, math.nan)
-        for score, k, p, token in chosen:
-            old = paths[k]
-            place = (float(places[k, p, 0]), float(places[k, p, 1]))
-            word = walk.VOCABULARY[token]
-            trail = walk.Trail(old.here)
-            atom, bond = trail.step(word, place)
-            new = _Path(
-                score,
-                [*old.tokens, token],
-                [*old.places, place],
-                [*old.probabilities, math.exp(score - old.score)],
-                _state(word, old.state),
-                trail.here,
-            )
-            if word == walk.END:
-                finished.append(new)
-            else:
-                grown.append(new)
-                rows.append((k, p))
-                atom_marks.append(atom or none)
-                bond_marks.append(bond or none)
+    for _ in range(min(MAX_TOKENS, 30 + 3 * len(view.cells))):
+        new_seen, places, shares, words, new_hidden = view.step(paths)
+        grown = [
+            paths[k].grown(token, places[k, p], score, new_hidden[k, p], new_seen[k])
+            for score, k, p, token in _choose(paths, places, shares, words, beam)
+        ]
+        finished += [path for path in grown if path.ended]
         finished.sort(key=lambda f: -f.score)
-        # scores only fall: once enough walks ended above all that go on, nothing can change
-        if not grown or (
-            len(finished) >= beam and finished[beam - 1].score >= max(g.score for g in grown)
-        ):
+        grown = [path for path in grown if not path.ended]
+        if not grown:
             break
         paths = grown
-        from_k = [k for k, _ in rows]
-        hidden = new_hidden[from_k, [p for _, p in rows]]
-        seen = new_seen[from_k]
-        atoms = np.concatenate([atoms[from_k], np.array(atom_marks, np.float32)[:, None]], 1)
-        bonds = np.concatenate([bonds[from_k], np.array(bond_marks, np.float32)[:, None]], 1)
-    else:
-        finished = sorted(finished + paths, key=lambda f: -f.score)
-    return [_walk(p) for p in finished[:beam]]
+        # scores only fall: once enough walks ended above all that go on, nothing can change
+        if len(finished) >= beam and finished[beam - 1].score >= paths[0].score:
+            break
+    if not finished:
+        finished = paths
+    return finished[:beam]
 
 
 def _choose(
@@ -298,7 +331,6 @@ def _choose(
     places: Floats,
     shares: Floats,
     words: Floats,
-    atoms: Floats,
     beam: int,
 ) -> list[tuple[float, int, int, int]]:
     """The best (score, walk, place, token) that may follow, best first, at most beam of them."""
@@ -306,15 +338,48 @@ def _choose(
     for k, path in enumerate(paths):
         for p in range(shares.shape[1]):
             gaze = path.score + math.log(max(float(shares[k, p]), 1e-9))
-            line = words[k, p] + _mask(path.state, places[k, p], atoms[k])
+            line = words[k, p] + _mask(path.state, places[k, p], path.atoms)
             best = [int(line.argmax())] if beam == 1 else np.argpartition(-line, beam)[:beam]
             options += [(gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])]
     options.sort(key=lambda o: -o[0])
     return options[:beam]
 
 
-def _walk(path: _Path) -> Walk:
-    tokens = tuple(walk.VOCABULARY[t] for t in path.tokens[1:])
-    places = (np.array(path.places, np.float32).reshape(-1, 2) + 0.5) * CELL
-    ended = tokens[-1:] == (walk.END,)
-    return Walk(tokens, places, tuple(path.probabilities), path.score, ended)
+# --- a second look ---
+
+
+def _completed(view: _View, path: _Path) -> _Path:
+    """Look again where ink was passed over: go back to the atom it grows out of, and walk on."""
+    left = _leftovers(view, path)
+    for _ in range(SECOND_LOOKS):
+        if not left or left[0].length < WORTH_A_LOOK or not path.ended or path.before is None:
+            break
+        graph, _ = walk.decode([walk.VOCABULARY[t] for t in path.tokens[1:]], np.array(path.places))
+        again = _back_to(view, path.before, graph.places[left[0].atom])
+        if again is None:
+            break
+        longer = _search(view, [again], 1)[0]
+        still = _leftovers(view, longer)
+        if not longer.ended or sum(x.length for x in still) >= sum(x.length for x in left):
+            break
+        path, left = longer, still
+    return path
+
+
+def _leftovers(view: _View, path: _Path) -> list[Leftover]:
+    words = [walk.VOCABULARY[t] for t in path.tokens[1:]]
+    return leftovers(view.inked, walk.decode(words, np.array(path.places))[0])
+
+
+def _back_to(view: _View, path: _Path, atom: NDArray[np.float64]) -> _Path | None:
+    """A path that was about to end, sent back to one of its atoms by a jump."""
+    if path.here is not None and math.dist(path.here, atom) < SAME_ATOM:
+        return None
+    near = np.flatnonzero((np.abs(view.cells - atom) <= 1).all(1))
+    if not len(near):
+        return None
+    seen = view.step([path])[0][0]
+    _, places, _, words, hidden = view.step([path], near)
+    jump = walk.TOKEN_ID[walk.JUMP]
+    score = path.score + float(words[0, 0, jump])
+    return path.grown(jump, places[0, 0], score, hidden[0, 0], seen)

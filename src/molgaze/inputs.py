@@ -1,7 +1,9 @@
 """Files, folders, globs, archives and tables -> the pictures in them, one by one, in a fixed order.
 
-for item in Inputs(["scans", "crops.tar", "patents/*.tif"]):
-    reader.read(item.load(), page=item.page)
+    for item in Inputs(["scans", "crops.tar", "patents/*.tif"]):
+        reader.read(item.load(), page=item.page)
+
+Archives and tables are read from front to back, a member at a time, so any size will do.
 """
 
 from __future__ import annotations
@@ -210,6 +212,8 @@ def _tar(path: str, stamp: str) -> Iterator[Item]:
                     return _limited(file, name)
 
                 yield from _members(name, f"{stamp} {info.offset}", load)
+        if archive.fileobj is not None and archive.fileobj.tell() == archive.offset:
+            raise tarfile.ReadError("ends without an end mark: cut off")
 
 
 def arrow() -> Any:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import gaze, walk
-from .evidence import unread
-from .gaze import Net, Walk
+from .evidence import leftovers
+from .gaze import CELL, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
 from .reading import Reading
@@ -131,7 +132,12 @@ class Reader:
         return best
 
     def _attempt(self, picture: Picture) -> _Attempt:
-        attempts = [_attempt(picture, w) for w in gaze.read(self._net, picture.ink, self._beam)]
+        height, width = picture.ink.shape
+        ink = gaze.inked_cells(
+            np.pad(picture.ink, ((0, -height % CELL), (0, -width % CELL))), spread=False
+        )
+        walks = gaze.read(self._net, picture.ink, self._beam)
+        attempts = [_attempt(picture, w, ink) for w in walks]
         if not attempts:
             return _Attempt(picture)
         best = max(attempts, key=_Attempt.merit)
@@ -219,8 +225,8 @@ class _Attempt:
         return max(float(np.median(lengths)), 1.0)
 
 
-def _attempt(picture: Picture, read: Walk) -> _Attempt:
-    """What a walk over a picture amounts to."""
+def _attempt(picture: Picture, read: Walk, ink: NDArray[np.int64]) -> _Attempt:
+    """What a walk over a picture amounts to; ink (L, 2) is the inked cells."""
     graph, faults = walk.decode(read.tokens, picture.to_original(read.places))
     attempt = _Attempt(picture, read, graph)
     if not graph.atoms:
@@ -233,5 +239,6 @@ def _attempt(picture: Picture, read: Walk) -> _Attempt:
     attempt.warnings = (*attempt.molecule.warnings, *faults)
     if not read.ended:
         attempt.warnings += ("the reading was cut off at its longest",)
-    attempt.unread = unread(picture.ink, walk.decode(read.tokens, read.places)[0])
+    in_cells, _ = walk.decode(read.tokens, read.places / CELL - 0.5)
+    attempt.unread = sum(left.length for left in leftovers(ink, in_cells))
     return attempt

@@ -3,8 +3,8 @@
     with Workers(partial(Reader, threads=1), 4) as workers:
         workers.read("scan.png", 0, "scan.png")
 
-Tasks may come from any thread. The processes are started afresh, not forked, and know nothing of the
-program that started them: scripts, notebooks, servers and the engines of clusters are all the same.
+Tasks may come from any thread. The processes are started afresh, not forked, and know nothing of
+the program that starts them: script, notebook, server and cluster engine are all the same.
 """
 
 from __future__ import annotations

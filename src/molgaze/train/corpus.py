@@ -42,6 +42,8 @@ def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
             rdDepictor.Compute2DCoords(
                 mol, canonOrient=pick < 0.6, useRingTemplates=pick > 0.8, clearConfs=True
             )
+    if rng.random() < 0.3:
+        _fold_oxides(mol, rng)
     xy = mol.GetConformer().GetPositions()[:, :2]
     if not np.isfinite(xy).all():
         return False
@@ -50,6 +52,35 @@ def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
         if gaps.min() < 0.35 * 1.5:  # atoms on top of one another can't be read by anyone
             return False
     return True
+
+
+def _fold_oxides(mol: Chem.Mol, rng: np.random.Generator) -> None:
+    """Bring the two oxygens of sulfonyls to one side, as a V, which many chemists draw."""
+    conformer = mol.GetConformer()
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() not in (15, 16) or atom.GetDegree() != 4:
+            continue
+        around = [a.GetIdx() for a in atom.GetNeighbors()]
+        oxygens = [
+            i
+            for i in around
+            if mol.GetAtomWithIdx(i).GetDegree() == 1
+            and mol.GetBondBetweenAtoms(atom.GetIdx(), i).GetBondTypeAsDouble() == 2
+        ]
+        if len(oxygens) != 2:
+            continue
+        middle = conformer.GetPositions()[atom.GetIdx(), :2]
+        others = [conformer.GetPositions()[i, :2] - middle for i in around if i not in oxygens]
+        unit = float(np.linalg.norm(others[0]))
+        away = -(others[0] + others[1])
+        if np.linalg.norm(away) < 0.4 * unit:  # a straight chain: to either side of it
+            away = np.array([-others[0][1], others[0][0]]) * (1 if rng.random() < 0.5 else -1)
+        base = math.atan2(away[1], away[0])
+        half = float(rng.uniform(0.42, 0.8))
+        length = unit * float(rng.uniform(0.8, 1.0))
+        for i, turn in zip(oxygens, (half, -half), strict=True):
+            x, y = middle + length * np.array([math.cos(base + turn), math.sin(base + turn)])
+            conformer.SetAtomPosition(i, (float(x), float(y), 0.0))
 
 
 def _stereo(mol: Chem.Mol, rng: np.random.Generator) -> None:

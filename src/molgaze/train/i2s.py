@@ -125,11 +125,12 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
         self.residual = stride == 1 and given == width
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, given, h, w) -> (B, width, h', w')
-        y = F.relu6(self.bn0(self.expand_conv(x))) if self.expand else x
-        y = F.relu6(self.bn1(self.depthwise_conv(F.pad(y, self.pad))))
-        y = self.bn2(self.project_conv(y))
-        return x + y if self.residual else y
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, given, h, w) to (B, width, h / stride, w / stride)."""
+        y = F.relu6(self.bn0(self.expand_conv(x))) if self.expand else x  # (B, wide, h, w)
+        y = F.relu6(self.bn1(self.depthwise_conv(F.pad(y, self.pad))))  # (B, wide, h', w')
+        out: Tensor = self.bn2(self.project_conv(y))  # (B, width, h', w')
+        return x + out if self.residual else out
 
 
 def _same(kernel: int, stride: int) -> tuple[int, int, int, int]:

@@ -157,8 +157,7 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
         ink, graph = _tilt(ink, graph, rng)
     if u() < 0.06 * harm:
         ink, graph = _warp(ink, graph, bond, rng)
-    small = u() < 0.18 * harm
-    if small:  # a picture of low resolution
+    if u() < 0.18 * harm:  # a picture of low resolution
         low = float(rng.uniform(8.5, 16.0))
         ink, graph = resized(ink, graph, low / bond)
         bond = low

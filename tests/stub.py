@@ -1,0 +1,113 @@
+"""A reader without weights for tests of batches and of the server, and a batch to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from molgaze.picture import PictureError, load
+from molgaze.reading import Reading
+
+MOLFILE = """
+     RDKit          2D
+
+  2  1  0  0  0  0  0  0  0  0999 V2000
+   20.0000  -30.0000    0.0000 C   0  0  0  0  0  0  0  0  0  0  0  0
+   60.0000  -30.0000    0.0000 O   0  0  0  0  0  0  0  0  0  0  0  0
+  1  2  1  0
+M  END
+"""
+
+
+class Stub:
+    """Does what the bytes of a picture tell it to; what it reads depends on the bytes alone.
+
+    ``kill``, ``hang``, ``raise`` and ``bad`` do so; ``flaky PATH`` kills the first time only;
+    pictures that Pillow can open are methanol; anything else is as long as its checksum says.
+    """
+
+    def __init__(self, delay: float = 0.0, model: str = "stub 1 cpu", broken: str = "") -> None:
+        if broken == "die":
+            os._exit(7)
+        if broken:
+            raise RuntimeError(broken)
+        self.delay, self.info = delay, {"model": model}
+
+    def read(self, source: Any, *, page: int = 0) -> Reading:
+        name = source if isinstance(source, str) else "picture"
+        try:
+            data = Path(source).read_bytes() if isinstance(source, str) else source
+        except OSError as err:
+            raise PictureError(name, "missing", "cannot be opened") from err
+        time.sleep(self.delay)
+        if data == b"kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif data == b"hang":
+            time.sleep(3600)
+        elif data == b"raise":
+            raise KeyError("a fault")
+        elif data == b"bad":
+            raise PictureError(name, "format", "not a picture")
+        elif data.startswith(b"slow"):
+            time.sleep(float(data.split()[1]))
+        elif data.startswith(b"flaky"):
+            mark = Path(os.fsdecode(data[6:]))
+            if not mark.exists():
+                mark.touch()
+                os._exit(3)
+        if data[:4] in (b"\x89PNG", b"II*\0") or data[:2] == b"\xff\xd8":
+            return self._methanol(load(data, page).size, name, page)
+        length = zlib.crc32(data) % 20 + page + 1
+        return Reading(
+            smiles="C" * length,
+            molfile=MOLFILE,
+            confidence=length / 100,
+            tokens=("C",) * length,
+            places=tuple((i + 1 / 3, 2 / 3) for i in range(length)),
+            probabilities=(1 / 3,) * length,
+            source=name,
+            page=page,
+            model=self.info["model"],
+            ms=1.0,
+        )
+
+    def _methanol(self, size: tuple[int, int], name: str, page: int) -> Reading:
+        y = size[0] / 2
+        x = size[1] / 4
+        molfile = MOLFILE.replace("-30.0000", f"{-y:8.4f}").replace("20.0000 ", f"{x:7.4f} ")
+        return Reading(
+            smiles="CO",
+            molfile=molfile.replace("60.0000 ", f"{3 * x:7.4f} "),
+            inchikey="OKKJLVBELUTLKV-UHFFFAOYSA-N",
+            confidence=0.8,
+            tokens=("C", "O"),
+            places=((x, y), (3 * x, y)),
+            probabilities=(0.99, 0.6),
+            alternatives=(("CN", 0.1),),
+            scale=2 * x,
+            source=name,
+            page=page,
+            model=self.info["model"],
+            ms=1.0,
+        )
+
+
+def main(folder: str, output: str) -> None:
+    """A batch over a folder, in a process of its own."""
+    from molgaze.batch import Inputs, batch
+
+    done = batch(Inputs([folder]), [output], partial(Stub, delay=0.02), workers=2, timeout=20)
+    sys.exit(128 + done.stopped if done.stopped else 0)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    from stub import main
+
+    main(*sys.argv[1:])
