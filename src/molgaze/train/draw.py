@@ -58,6 +58,8 @@ class Style:
     wedge: float = 0.2  # width of the wide end
     hashes: float = 0.1  # spacing of a hashed wedge
     hash_tapers: bool = True
+    dashed: bool = False  # a hashed wedge is a dashed line along the bond
+    dots: bool = False  # a dot stands before a salt's partner
     font: str = ""
     size: float = 0.5  # cap height
     sub: float = 0.7  # size of subscripts
@@ -136,6 +138,8 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         wedge=float(rng.uniform(0.12, 0.36)),
         hashes=float(rng.uniform(0.07, 0.2)),
         hash_tapers=u() < 0.7,
+        dashed=u() < 0.18,
+        dots=u() < 0.4,
         font=faces[int(rng.integers(len(faces)))],
         size=float(rng.uniform(0.36, 0.62)),
         sub=float(rng.uniform(0.6, 0.85)),
@@ -484,8 +488,11 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
                 ],
                 line,
             )
-    for text in texts.values():
+    for i, text in texts.items():
         _paste(canvas, text, look.font)
+        if look.dots and not neighbours[i]:
+            start = min(box[0] for box in text.boxes) - 0.45 * scale
+            pen.dot((start, float(xy[i, 1])), max(0.05 * scale, line * 0.6))
     for note, font in notes:
         _paste(canvas, note.shifted(-low[0], -low[1]), font)
     shown = Graph(graph.atoms, xy, graph.bonds, {i: g - low for i, g in glyphs.items()})
@@ -647,7 +654,8 @@ def _atom_text(
         levels = [0] + [0 if look.flat_digits else -1] * (len(hs) - 1)
         tag = _set(hs, levels, look, cap, 0)
         tag_left, tag_right = min(b[0] for b in tag.boxes), max(b[2] for b in tag.boxes)
-        side = _free_side(ways, look, rng)
+        alone = not ways and symbol not in ("C", "N")  # HCl, H2O
+        side = "left" if alone and rng.random() < 0.85 else _free_side(ways, look, rng)
         if side == "right":
             tag = tag.shifted(right + low - tag_left, 0.0)
             right = max(b[2] for b in tag.boxes)
@@ -807,6 +815,15 @@ def _draw_bond(
                     (p[0] - nx * w0, p[1] - ny * w0),
                 ]
             )
+        elif kind == "h" and look.dashed:
+            count = max(round(span / (look.hashes * look.bond * 1.3)), 4)
+            for k in range(count):
+                s, t = k / count, min((k + 0.58) / count, 1.0)
+                pen.line(
+                    (p[0] + (q[0] - p[0]) * s, p[1] + (q[1] - p[1]) * s),
+                    (p[0] + (q[0] - p[0]) * t, p[1] + (q[1] - p[1]) * t),
+                    line * 1.15,
+                )
         elif kind == "h":
             thick = max(line * 0.9, 1.0)
             step = max(look.hashes * look.bond, thick * 1.7)

@@ -169,7 +169,9 @@ class Backbone(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """Features (B, 49, 1280), rows of the 7x7 grid one after another; picture 0..255."""
-        x = (picture.float() - 127) / 128  # as the ImageNet weights were trained
+        x = (
+            picture.to(self.conv_stem.weight.dtype) - 127
+        ) / 128  # as the ImageNet weights were trained
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu6(self.bn0(self.conv_stem(F.pad(x, _same(3, 2)))))  # (B, 32, 112, 112)
         x = self.blocks(x)  # (B, 320, 7, 7)

@@ -126,8 +126,8 @@ def _cropped(ink: Ink, graph: Graph, rng: np.random.Generator) -> tuple[Ink, Gra
     if not len(rows) or not len(cols):
         return ink, graph
     margin = rng.integers(2, 9, 4)
-    if rng.random() < 0.05:
-        margin[int(rng.integers(4))] = -int(rng.integers(1, 5))
+    if rng.random() < 0.07:
+        margin[int(rng.integers(4))] = -int(rng.integers(1, 8))
     top, bottom = rows[0] - margin[0], rows[-1] + 1 + margin[1]
     left, right = cols[0] - margin[2], cols[-1] + 1 + margin[3]
     before = (max(-top, 0), max(bottom - ink.shape[0], 0))
