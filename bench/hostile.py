@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 import struct
 import sys
 import tempfile
@@ -42,7 +43,8 @@ Input = tuple[str, Any, int]
 
 MOST_SECONDS = 5.0  # of a core
 MOST_BYTES = 2**30  # resident
-PATIENCE = 300.0  # seconds by the clock until a read counts as hung
+HUNG_SECONDS = 30.0  # of a core: then a read is stopped
+PATIENCE = 1800.0  # seconds by the clock, for a read that can't be stopped
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM")
 MODES = ("1", "L", "P", "PA", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB",
          "HSV", "I", "I;16", "F")  # fmt: skip
@@ -273,6 +275,14 @@ def inputs() -> Iterator[Input]:
 # ---- reading --------------------------------------------------------------------------------
 
 
+class _HungError(BaseException):
+    """Out of a read that takes too long; no clause of the reader's may catch it."""
+
+
+def _stop(*_: object) -> None:
+    raise _HungError
+
+
 def peak_memory(reset: bool = False) -> int:
     """Most bytes that this process held since the last reset, where the system tells; else 0."""
     try:
@@ -287,16 +297,23 @@ def peak_memory(reset: bool = False) -> int:
 def serve(pipe: Connection, weights: Path) -> None:
     """Read what comes through a pipe, and answer with what became of it."""
     reader = Reader(weights, threads=1)
+    signal.signal(signal.SIGPROF, _stop)
     pipe.send(None)
     while True:
         source, page = pipe.recv()
         peak_memory(reset=True)
         began, what = time.process_time(), ""
         try:
+            signal.setitimer(signal.ITIMER_PROF, HUNG_SECONDS)
             reading = reader.read(source, page=page)
-            outcome = "error" if reading.error else f"read: {reading.finish_reason}"
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            outcome, what = f"read: {reading.finish_reason}", reading.error or reading.smiles or ""
+            outcome = "no molecule" if reading.error else outcome
         except PictureError as error:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             outcome, what = f"refused: {error.kind}", str(error)
+        except _HungError:
+            outcome = "HUNG"
         except BaseException as error:
             outcome, what = "RAISED", f"{type(error).__name__}: {error}"
         pipe.send((outcome, what, time.process_time() - began, peak_memory()))
@@ -349,9 +366,9 @@ def trial(
                     file.write_bytes(source)
                     source = file  # noqa: PLW2901
                 outcome, what, seconds, held = victim.read(source, page)
-                if seconds > MOST_SECONDS:
+                if not outcome.isupper() and seconds > MOST_SECONDS:
                     outcome = "SLOW"
-                elif held > MOST_BYTES:
+                elif not outcome.isupper() and held > MOST_BYTES:
                     outcome = "LARGE"
                 yield name, outcome, what, seconds, held
                 if isinstance(source, Path) and source.is_relative_to(folder):

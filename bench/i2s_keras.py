@@ -37,11 +37,11 @@ def seeded(shapes: dict[str, tuple[int, ...]]) -> Arrays:
         if ".bn" in f".{name}" and name.endswith(("running_var", "weight")):
             draw = 1 + draw / 2
         elif len(shape) == 4:
-            draw *= (6 / fan) ** 0.5
-        elif len(shape) == 2 and "embedding" not in name and "bias" not in name:
+            draw *= (4 / fan) ** 0.5
+        elif ".v." in name or "embedding" in name:  # attention must not be flat
+            draw *= 0.3
+        elif len(shape) == 2 and "bias" not in name:
             draw *= (3 / fan) ** 0.5
-        elif ".v." in name or "embedding" in name:
-            draw *= 0.5
         else:
             draw *= 0.1
         found[name] = draw.astype(np.float32)
@@ -49,10 +49,10 @@ def seeded(shapes: dict[str, tuple[int, ...]]) -> Arrays:
 
 
 def inputs() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A noise picture (1, 3, 224, 224) of 0..255 and features (2, 49, 1280) of 0..6."""
+    """A noise picture (1, 3, 224, 224) of 0..255 and features (2, 49, 1280) of 0..2."""
     rng = np.random.default_rng(20)
     picture = np.floor(rng.random((1, 3, 224, 224)) * 256).astype(np.float32)
-    return picture, np.maximum(rng.random((2, 49, 1280)) * 8 - 2, 0).astype(np.float32)
+    return picture, np.maximum(rng.random((2, 49, 1280)) * 3 - 1, 0).astype(np.float32)
 
 
 # --- Keras ----------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ class KerasReader:
 
         self.w, self.dtype, self.layers = weights, dtype, keras.layers
         self.made: dict[str, Any] = {}
-        keras.backend.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
 
     def layer(self, name: str, make: Any, given: tuple[int, ...], *values: Any) -> Any:
         if name not in self.made:
@@ -176,9 +176,10 @@ def keras_answers(weights: Arrays) -> tuple[Arrays, Arrays]:
     """What Keras makes of the seeded inputs, whole, and its gradients by weight's name."""
     import tensorflow as tf
 
-    reader = KerasReader(weights)
     picture, features = inputs()
-    found: Arrays = {"features": reader.backbone(picture).numpy()}
+    # fifty layers round to some 1e-5 in single precision, so the backbone is compared in double
+    found: Arrays = {"features": KerasReader(weights, "float64").backbone(picture).numpy()}
+    reader = KerasReader(weights)
     criterion = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
     with tf.GradientTape() as tape:
         encoded = reader.encode(features)
@@ -223,7 +224,8 @@ def torch_answers(weights: Arrays) -> tuple[Arrays, Arrays]:
     model.load_state_dict(state, strict=False)  # but for the batch norms' counters
     picture, features = map(torch.from_numpy, inputs())
     tokens = torch.from_numpy(TOKENS)
-    found: Arrays = {"features": model.backbone(picture).detach().numpy()}
+    with torch.no_grad():
+        found: Arrays = {"features": model.backbone.double()(picture).numpy()}
     encoded = model.encoder(features)  # (B, 49, 512)
     keys = model.decoder.keys(encoded)
     hidden = model.decoder.reset_state(encoded)
@@ -254,16 +256,19 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 def small(found: Arrays) -> Arrays:
     """The part of the answers that the golden file keeps."""
-    kept = dict(found)
+    kept = {name: np.asarray(answer, np.float32) for name, answer in found.items()}
     for name in ("features", "encoded"):
-        kept[name] = found[name][..., PICKED]
+        kept[name] = kept[name][..., PICKED]
     for name in ("context", "state"):
-        kept[name] = found[name][:, :3]
+        kept[name] = kept[name][:, :3]
     return kept
 
 
 def imagenet(dtype: str) -> float:
-    """Largest difference of the features under the ImageNet weights, on a drawn picture."""
+    """Largest difference of the features under the ImageNet weights, on a drawn picture.
+
+    In single precision it is the rounding of some fifty layers; in double it must vanish.
+    """
     import torch
 
     from molgaze.picture import load
@@ -277,8 +282,9 @@ def imagenet(dtype: str) -> float:
     with torch.no_grad():
         ours = backbone(torch.from_numpy(picture))
     theirs = KerasReader(state, dtype).backbone(picture).numpy()
-    print(f"   ImageNet features: largest {theirs.max():.2f}, mean {theirs.mean():.3f}")
-    return float(abs(ours.numpy() - theirs).max())
+    apart = float(abs(ours.numpy() - theirs).max())
+    print(f"   {dtype:10s} {theirs.shape!s:16s} {apart:.1e}   (largest {theirs.max():.2f})")
+    return apart
 
 
 def main() -> int:
@@ -291,7 +297,7 @@ def main() -> int:
     theirs, their_slopes = keras_answers(weights)
     ours, our_slopes = torch_answers(weights)
     worst = 0.0
-    print("largest difference from Keras, float32, seeded weights")
+    print("largest difference from Keras, seeded weights (float32; features float64)")
     for name, answer in theirs.items():
         apart = float(abs(ours[name] - answer).max())
         worst = max(worst, apart)
@@ -304,10 +310,9 @@ def main() -> int:
     if options.write:
         options.write.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(options.write, **small(theirs))
-    for dtype in ("float32", "float64"):
-        apart = imagenet(dtype)
-        print(f"   ImageNet features, {dtype}: {apart:.1e}")
-        worst = max(worst, apart)
+    print("features under the ImageNet weights")
+    imagenet("float32")
+    worst = max(worst, imagenet("float64"))
     print("within" if worst < LIMIT else "over", LIMIT)
     return int(worst >= LIMIT)
 

@@ -78,6 +78,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> type[FakeReader]:
     made = type("Reader", (FakeReader,), {"made": ()})
     module = types.ModuleType("molgaze.reader")
     module.Reader = made  # type: ignore[attr-defined]
+    module.WEIGHTS = Path(cli.__file__).parent / "weights"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "molgaze.reader", module)
     return made
 
@@ -311,7 +312,10 @@ def test_train_and_export(
     fit.options = lambda parser: parser.add_argument("--minutes", type=float)  # type: ignore[attr-defined]
     fit.settings_of = lambda args: args.minutes  # type: ignore[attr-defined]
     fit.fit = lambda minutes: asked.append(minutes) or Path("run/last")  # type: ignore[attr-defined]
+    fit.load_model = lambda path: f"model of {path}"  # type: ignore[attr-defined]
+    fit.save_weights = lambda *a, **more: asked.append(a)  # type: ignore[attr-defined]
     export.export = lambda *a: asked.append(a)  # type: ignore[attr-defined]
+    export.calibrate = lambda *a: (1.5, 0.25)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "molgaze.train.fit", fit)
     monkeypatch.setitem(sys.modules, "molgaze.train.export", export)
     monkeypatch.setattr("molgaze.train.fit", fit, raising=False)
@@ -326,6 +330,12 @@ def test_train_and_export(
     path, out, inks, name = asked[1]
     assert (path, out, name) == (Path("run/last.safetensors"), Path("out"), "gaze")
     assert inks[0].ndim == 2
+    more = ("--calibrate", "m.smi", "--half", "h.safetensors")
+    code, printed, _ = call("export", "run", "-o", "out", *more)
+    assert (code, printed.splitlines()[-1]) == (0, "out")
+    assert "1.500" in printed
+    assert len(asked[2][2]) == 1  # the packaged picture
+    assert asked[3] == ("model of run/last.safetensors", Path("h.safetensors"))
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

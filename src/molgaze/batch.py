@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -95,7 +95,8 @@ class Journal:
         self._rows = open(self.path, "rb")  # noqa: SIM115  closed by close()
         self.header: dict[str, Any] | None = None
         try:
-            self._check_header(self._rows.readline())
+            with open(self.path, "rb") as file:
+                self._check_header(file.readline())
             if restart:
                 self.header = None
                 os.ftruncate(self._fd, 0)
@@ -290,8 +291,8 @@ def batch(
         model = pool.start()["model"]
         header = {
             "journal": JOURNAL,
-            "molgaze": version("molgaze"),
-            "rdkit": version("rdkit"),
+            "molgaze": _version("molgaze"),
+            "rdkit": _version("rdkit"),
             "model": model,
             "settings": settings or {},
         }
@@ -303,6 +304,13 @@ def batch(
             _write_tables(targets, log, rows, header, summary)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def check_outputs(targets: Sequence[Path], journal: str | os.PathLike[str] | None = None) -> None:

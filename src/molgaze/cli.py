@@ -190,9 +190,22 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     export.add_argument(
         "--check",
         nargs="+",
-        default=(),
         metavar="FILE",
-        help="pictures that the weights must read as the run does",
+        help="pictures that the weights must read as the run does; default: the packaged one",
+    )
+    export.add_argument(
+        "--calibrate",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="SMILES",
+        help="the run's files of molecules: those kept apart make the confidence honest",
+    )
+    export.add_argument(
+        "--half",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="also write the weights in half precision, to start another run from",
     )
     export.set_defaults(command=_export)
     return parser
@@ -383,13 +396,20 @@ def _export(args: argparse.Namespace) -> int:
     except ImportError as err:
         raise _without_extra(err) from err
     from .picture import load  # noqa: PLC0415
+    from .reader import WEIGHTS  # noqa: PLC0415
+    from .train.fit import load_model, save_weights  # noqa: PLC0415
 
     run = args.run / "last.safetensors" if args.run.is_dir() else args.run
     if not run.is_file():
         raise _CommandError(FAILED, f"{run}: no such run")
-    inks = [load(file).at_scale().ink for file in args.check]
+    inks = [load(file).at_scale().ink for file in args.check or [WEIGHTS / "check.png"]]
     try:
         export.export(run, args.output, inks, args.name)
+        if args.calibrate:
+            slope, shift = export.calibrate(args.output, args.calibrate)
+            print(f"confidence: logistic of {slope:.3f} x log-probability + {shift:.3f}")
+        if args.half:
+            save_weights(load_model(run), args.half, name=args.name)
     except RuntimeError as err:
         raise _CommandError(FAILED, _line(err)) from err
     print(args.output)

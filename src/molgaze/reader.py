@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from . import gaze, walk
 from .evidence import leftovers
-from .gaze import CELL, Net, Walk
+from .gaze import CELL, WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
 from .reading import Reading
 from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = -1.0  # score under which other scales are tried
+DOUBTFUL = 0.8  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
@@ -123,7 +123,7 @@ class Reader:
         if found and not 1 / TOLERANCE < found / best.picture.bond < TOLERANCE:
             tried.append(found)
             best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.merit)
-        if best.score < DOUBTFUL:
+        if best.is_doubtful:
             middle = best.picture.bond
             for factor in OTHER_SCALES:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
@@ -210,6 +210,13 @@ class _Attempt:
         if self.walk is None or self.molecule is None:
             return -50.0
         return max(self.walk.score - UNREAD_COST * self.unread, -50.0)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True where another scale may well do better."""
+        if self.walk is None or self.molecule is None:
+            return True
+        return min(self.walk.probabilities) < DOUBTFUL or self.unread > WORTH_A_LOOK
 
     def merit(self) -> tuple[bool, float]:
         """What attempts are compared by: molecules first, then the score a token."""

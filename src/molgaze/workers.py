@@ -87,10 +87,15 @@ def read(reader: Reads, source: str, page: int, content: str | bytes) -> Reading
     except Exception as err:
         ms = (time.perf_counter() - began) * 1000
         return failure(source, page, err, reader.info.get("model"), ms)
-    said = found.error
-    if said is not None and found.source != source:
-        said = f"{source}: {said.removeprefix(f'{found.source}: ')}"
-    return replace(found, source=source, error=said)
+    return named(found, source)
+
+
+def named(reading: Reading, source: str) -> Reading:
+    """The same, of a picture of this name."""
+    said = reading.error
+    if said is not None:
+        said = f"{source}: {said.removeprefix(f'{reading.source}: ')}"
+    return replace(reading, source=source, error=said)
 
 
 def failure(

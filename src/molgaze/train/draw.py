@@ -59,6 +59,7 @@ class Style:
     hashes: float = 0.1  # spacing of a hashed wedge
     hash_tapers: bool = True
     dashed: bool = False  # a hashed wedge is a dashed line along the bond
+    waves: bool = False  # bonds of some carbons without stereo are wavy
     dots: bool = False  # a dot stands before a salt's partner
     font: str = ""
     size: float = 0.5  # cap height
@@ -139,6 +140,7 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         hashes=float(rng.uniform(0.07, 0.2)),
         hash_tapers=u() < 0.7,
         dashed=u() < 0.18,
+        waves=u() < 0.08,
         dots=u() < 0.4,
         font=faces[int(rng.integers(len(faces)))],
         size=float(rng.uniform(0.36, 0.62)),
@@ -314,6 +316,8 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
     ]
     if look.circles:
         bonds = _circle(mol, bonds, keep)
+    if look.waves:
+        bonds = _wavy(mol, bonds, keep, rng)
 
     xy = np.asarray(whole.places, dtype=np.float64)[keep]
     lengths = [math.dist(xy[a], xy[b]) for a, b, _ in bonds]
@@ -344,6 +348,36 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
         rings,
         {new[i]: t for i, t in reverse.items()},
     )
+
+
+def _wavy(
+    mol: Chem.Mol, bonds: list[tuple[int, int, str]], keep: list[int], rng: np.random.Generator
+) -> list[tuple[int, int, str]]:
+    """Draw a bond of some carbons without stereo as a wave: the chemist does not know or say."""
+    kinds: dict[int, str] = {}
+    for a, b, kind in bonds:
+        kinds[a] = kinds.get(a, "") + kind
+        kinds[b] = kinds.get(b, "") + kind
+    drawn = []
+    waved: set[int] = set()
+    for a, b, kind in bonds:
+        for centre, other in ((a, b), (b, a)):
+            atom = mol.GetAtomWithIdx(keep[centre])
+            if (
+                kind == "-"
+                and atom.GetAtomicNum() == 6
+                and len(kinds[centre]) >= 3
+                and set(kinds[centre] + kinds[other]) == {"-"}
+                and not waved & {centre, other}
+                and not mol.GetBondBetweenAtoms(keep[centre], keep[other]).IsInRing()
+                and rng.random() < 0.4
+            ):
+                waved |= {centre, other}
+                drawn.append((centre, other, "~"))
+                break
+        else:
+            drawn.append((a, b, kind))
+    return drawn
 
 
 def _circle(

@@ -1,0 +1,605 @@
+"""The server: a page, and the reader behind HTTP.
+
+    uvicorn.run(application(partial(Reader, threads=1)))
+
+What comes in is held in memory, read by a worker process, answered and forgotten: nothing is
+written to disk or to a log, and no address is ever fetched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import math
+import re
+import sys
+import webbrowser
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..reader import Reader
+from ..workers import (
+    Answer,
+    Factory,
+    LostError,
+    Task,
+    WorkerError,
+    Workers,
+    cores,
+    failure,
+)
+from . import tasks
+
+PAGE = Path(__file__).parent / "page"
+FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/openchemlib.js": ("openchemlib.js", "text/javascript; charset=utf-8"),
+    "/openchemlib.txt": ("openchemlib.LICENSE.txt", "text/plain; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+STATUS = {"format": 415, "large": 413, "fault": 500, "TimedOut": 504}
+"""Of a picture alone in its request, by the fault with it; 422 for all others."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server takes on.
+
+    Attributes:
+        workers: pictures read at the same time.
+        admitted: requests taken in at the same time; more are told to come back (503).
+        body: bytes of a request.
+        pictures: in a request.
+        timeout: seconds for a picture in its worker.
+        deadline: seconds for a request, from its first byte to its answer.
+        hosts: names under which the server may be addressed, beside ``localhost`` and addresses in
+            numbers, which no rebinding of a name can forge.
+    """
+
+    workers: int = field(default_factory=cores)
+    admitted: int = 32
+    body: int = 20 * 2**20
+    pictures: int = 16
+    timeout: float = 20.0
+    deadline: float = 60.0
+    hosts: tuple[str, ...] = ()
+
+
+# ---- what is answered -----------------------------------------------------------------------
+
+
+class Alternative(BaseModel):
+    """Another reading of the same picture."""
+
+    smiles: str
+    confidence: float | None
+
+
+class ReadingAnswer(BaseModel):
+    """One picture, read: the fields of `molgaze.Reading`."""
+
+    model_config = ConfigDict(title="Reading")
+
+    smiles: str | None
+    cxsmiles: str | None
+    molfile: str | None
+    inchikey: str | None
+    confidence: float
+    tokens: list[str]
+    places: list[list[float | None]]
+    probabilities: list[float | None]
+    finish_reason: Literal["end", "length", "no molecule", "error"]
+    warnings: list[str]
+    alternatives: list[Alternative]
+    source: str | None
+    page: int | None
+    scale: float | None
+    model: str | None
+    ms: float | None
+    error: str | None
+    error_type: str | None
+
+
+class Fault(BaseModel):
+    """Why there is no answer."""
+
+    detail: str | list[dict[str, Any]]
+
+
+class Health(BaseModel):
+    """The server is well."""
+
+    status: Literal["ok"]
+    model: str
+    version: str
+    under_way: int
+
+
+class Names(BaseModel):
+    """What a molfile is called."""
+
+    smiles: str | None
+    cxsmiles: str | None
+    inchikey: str | None
+
+
+_FAULTS = {
+    400: "The request is malformed.",
+    403: "It comes from a page of another site.",
+    413: "Too many bytes, pixels or pictures.",
+    415: "Not a picture of a known format, or a body of another type.",
+    421: "The server has no such name.",
+    422: "A picture that cannot be read: broken, blank, too small, without that page.",
+    500: "A fault in MolGaze.",
+    503: "Busy: come back after the seconds in `Retry-After`.",
+    504: "It took too long.",
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {"model": Fault, "description": text} for code, text in _FAULTS.items()
+}
+_RESPONSES[503] = {
+    **_RESPONSES[503],
+    "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+}
+_READING: dict[int | str, dict[str, Any]] = {
+    code: _RESPONSES[code] for code in (403, 413, 415, 422, 500, 503, 504)
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PICTURE = {"image/*": _BINARY, "application/octet-stream": _BINARY}
+_FORM = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["pictures"],
+            "properties": {
+                "pictures": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"type": "string", "format": "binary"},
+                }
+            },
+        }
+    }
+}
+Page = Annotated[int, Query(ge=0, le=9_999, description="Frame or page of a TIFF, from 0.")]
+
+
+# ---- the application ------------------------------------------------------------------------
+
+
+def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
+    """The server as an ASGI application.
+
+    Args:
+        factory: makes a worker's reader; picklable.
+        limits: the defaults if None.
+
+    Raises:
+        WorkerError: when it starts up, if no reader can be started.
+    """
+    limits = limits or Limits()
+    desk = _Desk(factory, limits)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await desk.open()
+        try:
+            yield
+        finally:
+            desk.close()
+
+    app = FastAPI(
+        title="MolGaze",
+        version=_version(),
+        description="Reads pictures of molecules. Nothing that is sent is stored.",
+        lifespan=life,
+        docs_url=None,  # these pages load their scripts from elsewhere
+        redoc_url=None,
+        responses={code: _RESPONSES[code] for code in (400, 421)},
+    )
+    app.add_middleware(_Guard, hosts=limits.hosts)
+
+    @app.post(
+        "/read",
+        summary="Read one picture, or several.",
+        responses={
+            200: {
+                "description": "A picture as the body gives one reading; a form of files gives "
+                "a list with one for each, in order, and those that cannot be read have `error`.",
+                "model": ReadingAnswer | list[ReadingAnswer],
+            },
+            **_READING,
+        },
+        openapi_extra={"requestBody": {"required": True, "content": _PICTURE | _FORM}},
+    )
+    async def read(request: Request, page: Page = 0) -> JSONResponse:
+        async with desk.admit():
+            form = _type(request) == "multipart/form-data"
+            body = await _body(request, limits.body)
+            pictures = await _files(request, body, limits) if form else [(_name(request), body)]
+            if not form:
+                _check_type(request, ("image/", "application/octet-stream", ""))
+            answers = await asyncio.gather(*(desk.read(n, page, c) for n, c in pictures))
+        if form:
+            return JSONResponse([reading for _, reading in answers])
+        fault, reading = answers[0]
+        if fault is not None:
+            raise _refusal(fault, reading["error"].removeprefix(f"{reading['source']}: "))
+        return JSONResponse(reading)
+
+    @app.post(
+        "/preview",
+        summary="The picture as the reader sees it: grey, dark on light.",
+        response_class=Response,
+        responses={
+            200: {"description": "A PNG.", "content": {"image/png": _BINARY}},
+            **_READING,
+        },
+        openapi_extra={"requestBody": {"required": True, "content": _PICTURE}},
+    )
+    async def preview(request: Request, page: Page = 0) -> Response:
+        async with desk.admit():
+            _check_type(request, ("image/", "application/octet-stream", ""))
+            body = await _body(request, limits.body)
+            fault, answer = await desk.ask(partial(tasks.preview, page=page, content=body))
+        if fault is not None:
+            raise _refusal(fault, answer)
+        return Response(answer, media_type="image/png")
+
+    @app.post(
+        "/names",
+        summary="What a molfile is called: canonical SMILES and InChIKey.",
+        responses={
+            200: {"model": Names},
+            **_READING,
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"chemical/x-mdl-molfile": {"schema": {"type": "string"}}},
+            }
+        },
+    )
+    async def names(request: Request) -> JSONResponse:
+        async with desk.admit():
+            _check_type(request, ("chemical/x-mdl-molfile", "text/plain"))
+            molfile = (await _body(request, min(limits.body, 2**20))).decode(errors="replace")
+            fault, answer = await desk.ask(partial(tasks.names, molfile=molfile))
+        if fault is not None:
+            raise _refusal(fault, answer)
+        return JSONResponse(answer)
+
+    @app.get("/healthz", responses={200: {"model": Health}})
+    async def healthz() -> JSONResponse:
+        """Model, version, and the number of requests under way."""
+        about = {"status": "ok", "model": desk.model, "version": _version()}
+        return JSONResponse({**about, "under_way": desk.under_way})
+
+    for path, (name, kind) in FILES.items():
+        app.add_api_route(path, _sender(name, kind), methods=["GET"], include_in_schema=False)
+    return app
+
+
+def _sender(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
+    async def send() -> Response:
+        return FileResponse(PAGE / name, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    return send
+
+
+def _version() -> str:
+    try:
+        return version("molgaze")
+    except PackageNotFoundError:
+        return "0"
+
+
+class _Desk:
+    """Lets requests in as long as there is room, and passes tasks to the workers."""
+
+    def __init__(self, factory: Factory, limits: Limits) -> None:
+        self._factory, self._limits = factory, limits
+        self._workers: Workers
+        self._threads: ThreadPoolExecutor
+        self.model = ""
+        self.under_way = 0
+        self._seconds = 1.0  # of a task, smoothed
+
+    async def open(self) -> None:
+        self._workers = Workers(self._factory, self._limits.workers, self._limits.timeout)
+        self._threads = ThreadPoolExecutor(self._limits.workers)
+        try:
+            self.model = (await self._in_thread(self._workers.start))["model"]
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._workers.close()
+        self._threads.shutdown(cancel_futures=True)
+
+    async def _in_thread(self, act: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act)
+
+    @asynccontextmanager
+    async def admit(self) -> AsyncIterator[None]:
+        """A place for one request, up to its deadline."""
+        if self.under_way >= self._limits.admitted:
+            wait = math.ceil(self.under_way * self._seconds / self._limits.workers)
+            raise HTTPException(503, "busy", {"Retry-After": str(max(1, wait))})
+        self.under_way += 1
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                yield
+        except TimeoutError:
+            raise HTTPException(504, f"took more than {self._limits.deadline:g} s") from None
+        finally:
+            self.under_way -= 1
+
+    async def read(self, source: str, page: int, content: bytes) -> tasks.Answered:
+        """A reading, whatever happens to the picture or to its worker."""
+        task = partial(tasks.read, source=source, page=page, content=content)
+        try:
+            return await self._ask(task)
+        except LostError as lost:
+            return lost.kind, failure(source, page, lost, self.model).to_dict()
+
+    async def ask(self, task: Task[tasks.Answered]) -> tasks.Answered:
+        """The answer of a worker; a fault if two were lost over it."""
+        try:
+            return await self._ask(task)
+        except LostError as lost:
+            return lost.kind, str(lost)
+
+    async def _ask(self, task: Task[tasks.Answered]) -> tasks.Answered:
+        loop = asyncio.get_running_loop()
+
+        def work() -> tuple[float, tasks.Answered]:
+            began = loop.time()
+            return began, self._workers.ask(task)
+
+        try:
+            began, answer = await self._in_thread(work)
+        except WorkerError as err:
+            raise HTTPException(503, str(err), {"Retry-After": "10"}) from None
+        self._seconds += 0.1 * (loop.time() - began - self._seconds)
+        return answer
+
+
+def _refusal(kind: str, text: str) -> HTTPException:
+    return HTTPException(STATUS.get(kind, 422), text)
+
+
+# ---- what comes in --------------------------------------------------------------------------
+
+
+def _type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_type(request: Request, allowed: tuple[str, ...]) -> None:
+    kind = _type(request)
+    if not any(kind == a or (a.endswith("/") and kind.startswith(a)) for a in allowed):
+        wanted = ", ".join(a + "*" * a.endswith("/") for a in allowed if a)
+        raise HTTPException(415, f"{kind or 'no type'}: send {wanted}")
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body, counted as it comes: what the header says of its length is not believed."""
+    parts, size = [], 0
+    told = request.headers.get("content-length", "")
+    if told.isdecimal():
+        size = int(told[:20])
+    if size <= limit:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                break
+            parts.append(part)
+    if size > limit:
+        raise HTTPException(413, f"more than {limit:,} bytes")
+    return b"".join(parts)
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = sys.maxsize  # nothing goes to disk
+
+
+async def _files(request: Request, body: bytes, limits: Limits) -> list[tuple[str, bytes]]:
+    """Names and contents of the files in a form."""
+
+    async def stream() -> Any:
+        yield body
+
+    try:
+        form = await _InMemory(request.headers, stream(), max_files=1000, max_fields=1000).parse()
+    except (MultiPartException, ValueError, KeyError) as err:
+        said = getattr(err, "message", "") or "malformed form"
+        raise HTTPException(400, said) from err
+    found = []
+    for _, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            raise HTTPException(422, "the form has a field that is not a file")
+        found.append((_plain(value.filename), await value.read()))
+    await form.close()
+    if not found:
+        raise HTTPException(422, "the form has no file")
+    if len(found) > limits.pictures:
+        raise HTTPException(413, f"more than {limits.pictures} pictures")
+    return found
+
+
+def _name(request: Request) -> str:
+    found = re.search(r'filename="?([^";]+)', request.headers.get("content-disposition", ""))
+    return _plain(found[1] if found else None)
+
+
+def _plain(name: str | None) -> str:
+    """The last part of a name, printable and not too long."""
+    last = re.split(r"[/\\]", name or "")[-1]
+    return "".join(c for c in last if c.isprintable())[-200:] or "picture"
+
+
+class _Guard:
+    """Answers requests to a name of this server only, and from its own pages; adds the headers."""
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...] = ()) -> None:
+        self._app = app
+        self._hosts = {"localhost", *(h.lower().rstrip(".") for h in hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = list(message.get("headers", []))
+                names = {name.lower() for name, _ in kept}
+                own = (
+                    HEADERS
+                    if b"cache-control" in names
+                    else HEADERS | {"Cache-Control": "no-store"}
+                )
+                kept += [(n.lower().encode(), v.encode()) for n, v in own.items()]
+                message = {**message, "headers": kept}
+            await send(message)
+
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        origin = headers.get("origin")
+        refused: JSONResponse | None = None
+        if not self._known(host):
+            refused = JSONResponse({"detail": "this server has no such name"}, 421)
+        elif scope["method"] not in ("GET", "HEAD") and (
+            headers.get("sec-fetch-site") in ("cross-site", "same-site")
+            or (origin is not None and origin.partition("://")[2] != host)
+        ):
+            refused = JSONResponse({"detail": "from a page of another site"}, 403)
+        await (refused or self._app)(scope, receive, with_headers)
+
+    def _known(self, host: str) -> bool:
+        match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:\d+)?", host.lower())
+        if match is None:
+            return False
+        name = match[1].strip("[]").rstrip(".")
+        if name in self._hosts or "*" in self._hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+# ---- the command ----------------------------------------------------------------------------
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``molgaze serve``, beside those of every reader."""
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="%(default)s")
+    parser.add_argument("--port", type=int, default=8765, metavar="N", help="%(default)s")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one a core")
+    parser.add_argument(
+        "--admit", type=int, default=32, metavar="N", help="requests at a time; %(default)s"
+    )
+    parser.add_argument(
+        "--megabytes", type=int, default=20, metavar="N", help="of a request; %(default)s"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=20.0, metavar="S", help="for a picture; %(default)g s"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name of this server, beside localhost and addresses in numbers",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def run(args: argparse.Namespace) -> int:
+    """``molgaze serve``: until it is interrupted.
+
+    Raises:
+        ValueError: a limit that is not positive.
+        OSError: the address is taken.
+        WorkerError: no reader could be started.
+    """
+    for name in ("port", "workers", "admit", "megabytes", "timeout"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name}: more than 0")
+    factory: Any = partial(
+        Reader, args.weights, device=args.device, threads=args.threads or 1, beam=args.beam
+    )
+    limits = Limits(
+        workers=args.workers or cores(),
+        admitted=args.admit,
+        body=args.megabytes * 2**20,
+        timeout=args.timeout,
+        deadline=args.timeout + 40,
+        hosts=tuple(args.allow_host),
+    )
+    config = uvicorn.Config(
+        application(factory, limits),
+        host=args.host,
+        port=args.port,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=16 * args.admit,
+        timeout_keep_alive=5,
+    )
+    server = _Server(config)
+    shown = f"[{args.host}]" if ":" in args.host else args.host
+    server.told = f"http://{shown.replace('0.0.0.0', 'localhost')}:{args.port}/"
+    server.shown = args.open
+    server.run()
+    if not server.started:
+        raise WorkerError("the server did not start: see above")
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Says where it is, once it is there."""
+
+    told = ""
+    shown = False
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"molgaze: {self.told} (Ctrl-C ends it)", file=sys.stderr)
+            if self.shown:
+                webbrowser.open(self.told)
