@@ -40,7 +40,7 @@ class Browser:
         options += ["--disable-dev-shm-usage", "--force-color-profile=srgb", "--hide-scrollbars"]
         self._process = subprocess.Popen(
             [str(CHROMIUM), *options, f"--user-data-dir={folder / 'profile'}", "about:blank"],
-            preexec_fn=fixed,
+            preexec_fn=fixed,  # noqa: PLW1509  the tests have one thread
             pass_fds=(3, 4),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -176,7 +176,8 @@ class Browser:
         x, y = self.run(
             f"(() => {{ const e = document.querySelector({selector!r});"
             "e.scrollIntoView({block: 'center', behavior: 'instant'});"
-            "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2] })()"
+            "const b = e.getBoundingClientRect();"
+            "return [b.x + b.width / 2, b.y + b.height / 2] })()"
         )
         self.click(x, y)
 

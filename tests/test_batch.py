@@ -429,10 +429,8 @@ def test_a_run_and_its_tables(tmp_path: Path) -> None:
         n for n in names for _ in range(2 if n.endswith(".tif") else 1)
     ]
     assert [r["page"] for r in rows if r["source"].endswith(".tif")] == [0, 1]
-    with open(outs[0], newline="") as file:
-        table = list(csv.DictReader(file))
-    assert [r["source"] for r in table] == [r["source"] for r in rows]
-    assert {r["error_type"] for r in table} == {"", "PictureError", "WorkerDied"}
+    assert [r["source"] for r in table(outs[0])] == [r["source"] for r in rows]
+    assert {r["error_type"] for r in table(outs[0])} == {"", "PictureError", "WorkerDied"}
     assert len(list(Chem.SDMolSupplier(str(outs[1])))) == 9
     assert len(outs[2].read_text().splitlines()) == 9
     assert "11 pictures; 2 not read" in told(done)
@@ -546,19 +544,25 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
     return process.returncode, said
 
 
+def table(path: Path) -> list[dict[str, str]]:
+    """A CSV file but for the times, which no two runs have alike."""
+    with open(path, newline="") as file:
+        return [{k: v for k, v in r.items() if k != "ms"} for r in csv.DictReader(file)]
+
+
 def rows_of(journal: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def test_killed_again_and_again_equals_undisturbed(tmp_path: Path) -> None:
     chance = random.Random(11)
-    pictures = folder(tmp_path / "in", 250, bad=b"bad", kill=b"kill")
+    pictures = folder(tmp_path / "in", 150, bad=b"bad", kill=b"kill")
     undisturbed, out = tmp_path / "one.csv", tmp_path / "two.csv"
     assert ended(run(pictures, undisturbed)) == (0, b"")
     kills = 0
     for _ in range(5):
         process = run(pictures, out)
-        before, aim = rows_of(Path(f"{out}.journal")), chance.randrange(1, 50)
+        before, aim = rows_of(Path(f"{out}.journal")), chance.randrange(1, 25)
         while process.poll() is None and rows_of(Path(f"{out}.journal")) < before + aim:
             time.sleep(0.01)
         time.sleep(chance.random() / 20)
@@ -570,9 +574,9 @@ def test_killed_again_and_again_equals_undisturbed(tmp_path: Path) -> None:
     assert not out.exists()
     (tmp_path / ".two.csv.12345678.tmp").write_text("of a run that was killed")
     assert ended(run(pictures, out)) == (0, b"")
-    assert out.read_bytes() == undisturbed.read_bytes()
+    assert table(out) == table(undisturbed)
     keys = [json.loads(line)["key"] for line in Path(f"{out}.journal").read_text().splitlines()[1:]]
-    assert len(keys) == len(set(keys)) == 252
+    assert len(keys) == len(set(keys)) == 152
     assert not list(tmp_path.glob(".*"))
 
 

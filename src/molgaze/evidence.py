@@ -44,9 +44,10 @@ def leftovers(cells: NDArray[np.integer], graph: Graph) -> list[Leftover]:
     from_lines = np.sqrt(((offset - share[..., None] * along) ** 2).sum(2)).min(1)
     reach = _reach(graph)  # (n, 2)
     near = np.abs(cells[:, None] - places) <= reach  # (L, n, 2)
-    belongs = (from_lines <= LINE_REACH) | near.all(2).any(1)
+    belongs = (from_lines <= LINE_REACH) | np.any(np.all(near, axis=2), axis=1)
     for glyphs in graph.glyphs.values():
-        belongs |= (np.abs(cells[:, None] - glyphs) <= GLYPH_REACH).all(2).any(1)
+        near = np.abs(cells[:, None] - glyphs) <= GLYPH_REACH
+        belongs |= np.any(np.all(near, axis=2), axis=1)
 
     free = {(int(x), int(y)) for x, y in cells[~belongs]}
     taken = {(int(x), int(y)) for x, y in cells[belongs]}

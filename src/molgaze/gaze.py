@@ -141,7 +141,7 @@ class Net:
                 "onnxruntime (never both)"
             )
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or _cores()
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # shapes vary: an arena would only grow
         options.log_severity_level = 3
@@ -182,6 +182,13 @@ class Net:
         names = ["new_seen", "places", "shares", "words", "new_hidden"]
         found: list[Any] = self._step.run(names, inputs)
         return found
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def inked_cells(ink: Floats, spread: bool = True) -> NDArray[np.int64]:

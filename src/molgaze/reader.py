@@ -33,8 +33,8 @@ class Reader:
     """Reads pictures of molecules.
 
     >>> from molgaze import Reader
-    >>> Reader().read("examples/aspirin.png").smiles  # doctest: +SKIP
-    'CC(=O)Oc1ccccc1C(=O)O'
+    >>> Reader().read("examples/caffeine.png").smiles  # doctest: +SKIP
+    'Cn1c(=O)c2c(ncn2C)n(C)c1=O'
 
     Args:
         weights: a folder with ``encoder.onnx`` and ``step.onnx``; the package's own by default.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
 from rdkit import Chem, rdBase
+from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
 FinishReason = Literal["end", "length", "no molecule", "error"]
@@ -194,7 +195,10 @@ def draw(mol: Chem.Mol | None, size: tuple[int, int] = (240, 320)) -> bytes | No
     with rdBase.BlockLogs():
         canvas = rdMolDraw2D.MolDraw2DCairo(size[1], size[0])
         try:
-            rdMolDraw2D.PrepareAndDrawMolecule(canvas, mol)
+            shown = Chem.Mol(mol)
+            if shown.GetNumConformers():  # in pixels of a picture: letters are sized for angstroms
+                rdDepictor.NormalizeDepiction(shown, canonicalize=0)
+            rdMolDraw2D.PrepareAndDrawMolecule(canvas, shown)
         except (RuntimeError, ValueError):
             return None
         canvas.FinishDrawing()

@@ -382,9 +382,9 @@ def fit(settings: Settings) -> Path:
             saved = now
             tensors = {"model." + k: v for k, v in model.state_dict().items()}
             tensors |= {"mean." + k: v for k, v in mean.state_dict().items()}
-            for p, s in optimiser.state.items():
-                tensors["optimiser." + names[id(p)] + ".first"] = s["exp_avg"]
-                tensors["optimiser." + names[id(p)] + ".second"] = s["exp_avg_sq"]
+            for weight, s in optimiser.state.items():
+                tensors["optimiser." + names[id(weight)] + ".first"] = s["exp_avg"]
+                tensors["optimiser." + names[id(weight)] + ".second"] = s["exp_avg_sq"]
             save(
                 tensors,
                 path,
