@@ -12,6 +12,7 @@ difference is over 1e-5.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import zlib
@@ -19,7 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from molgaze.picture import load
+from molgaze.train.i2s import I2S, Backbone, view
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -62,11 +68,11 @@ class KerasReader:
     """The captioner from Keras's own layers; `weights` have PyTorch's names and layouts."""
 
     def __init__(self, weights: Arrays, dtype: str = "float32") -> None:
-        from tensorflow import keras
-
-        self.w, self.dtype, self.layers = weights, dtype, keras.layers
+        # here and not above: the tests take the seeded weights from this file without TensorFlow
+        self.tf = importlib.import_module("tensorflow")
+        self.w, self.dtype, self.layers = weights, dtype, self.tf.keras.layers
         self.made: dict[str, Any] = {}
-        keras.config.set_dtype_policy(dtype)
+        self.tf.keras.config.set_dtype_policy(dtype)
 
     def layer(self, name: str, make: Any, given: tuple[int, ...], *values: Any) -> Any:
         if name not in self.made:
@@ -111,11 +117,7 @@ class KerasReader:
 
     def backbone(self, picture: NDArray[np.float32]) -> Any:
         """Features (B, 49, 1280) of (B, 3, 224, 224)."""
-        import tensorflow as tf
-
-        from molgaze.train.i2s import Backbone
-
-        relu6 = tf.nn.relu6
+        tf, relu6 = self.tf, self.tf.nn.relu6
         x = tf.constant((picture.transpose(0, 2, 3, 1) - 127) / 128, self.dtype)
         x = relu6(self.norm(self.conv(x, "backbone.conv_stem", 3, 2), "backbone.bn0"))
         number = 0
@@ -134,24 +136,20 @@ class KerasReader:
         return tf.reshape(x, (x.shape[0], -1, x.shape[3]))
 
     def encode(self, features: NDArray[np.float32]) -> Any:
-        import tensorflow as tf
-
-        return self.dense(tf.constant(features, self.dtype), "encoder.dense", relu=True)
+        return self.dense(self.tf.constant(features, self.dtype), "encoder.dense", relu=True)
 
     def step(self, token: NDArray[np.int64], features: Any, hidden: Any) -> tuple[Any, ...]:
         """Logits (B, V), new state (B, 1024), context (B, 512), weights (B, 49, 1)."""
-        import tensorflow as tf
-
-        a = "decoder.attention."
+        tf, a = self.tf, "decoder.attention."
         query = tf.expand_dims(hidden, 1)
         seen = tf.nn.tanh(self.dense(features, a + "w1") + self.dense(query, a + "w2"))
         weights = tf.nn.softmax(self.dense(seen, a + "v"), axis=1)
         context = tf.reduce_sum(weights * features, axis=1)
 
         table = self.w["decoder.embedding.weight"]
-        x = self.layer(
-            "embedding", lambda: self.layers.Embedding(*table.shape), (1,), table
-        )(token[:, None])
+        x = self.layer("embedding", lambda: self.layers.Embedding(*table.shape), (1,), table)(
+            token[:, None]
+        )
         x = tf.concat([tf.expand_dims(context, 1), x], axis=-1)  # (B, 1, 512 + 512)
         gru = self.layer(
             "gru",
@@ -174,12 +172,11 @@ class KerasReader:
 
 def keras_answers(weights: Arrays) -> tuple[Arrays, Arrays]:
     """What Keras makes of the seeded inputs, whole, and its gradients by weight's name."""
-    import tensorflow as tf
-
     picture, features = inputs()
     # fifty layers round to some 1e-5 in single precision, so the backbone is compared in double
     found: Arrays = {"features": KerasReader(weights, "float64").backbone(picture).numpy()}
     reader = KerasReader(weights)
+    tf = reader.tf
     criterion = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
     with tf.GradientTape() as tape:
         encoded = reader.encode(features)
@@ -214,11 +211,6 @@ def keras_answers(weights: Arrays) -> tuple[Arrays, Arrays]:
 
 def torch_answers(weights: Arrays) -> tuple[Arrays, Arrays]:
     """What `i2s` makes of the same."""
-    import torch
-    from torch.nn import functional as F
-
-    from molgaze.train.i2s import I2S
-
     model = I2S().eval()
     state = {k: torch.from_numpy(v) for k, v in weights.items()}
     model.load_state_dict(state, strict=False)  # but for the batch norms' counters
@@ -248,8 +240,6 @@ def torch_answers(weights: Arrays) -> tuple[Arrays, Arrays]:
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Names and shapes of all weights of `i2s`."""
-    from molgaze.train.i2s import I2S
-
     state = I2S().state_dict()
     return {k: tuple(v.shape) for k, v in state.items() if v.ndim}
 
@@ -269,11 +259,6 @@ def imagenet(dtype: str) -> float:
 
     In single precision it is the rounding of some fifty layers; in double it must vanish.
     """
-    import torch
-
-    from molgaze.picture import load
-    from molgaze.train.i2s import Backbone, view
-
     backbone = Backbone().eval().to(torch.float64 if dtype == "float64" else torch.float32)
     backbone.load_imagenet()
     state = {f"backbone.{k}": v.numpy() for k, v in backbone.state_dict().items()}
