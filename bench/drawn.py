@@ -4,9 +4,9 @@
 
 The molecules are held out: lines of the files that training never sees. RDKit draws them with no
 option set, Open Babel, which training never uses, as it lays them out itself, both on pages of
-300 to 800 px. Double bonds of unknown stereo are crossed, as both programs draw them. Exact is canonical
-SMILES with full stereo. With --keep the pictures stay in a folder, with ``drawn.csv`` of all and
-``misses.csv`` of those that were misread, for `molgaze score --misses`.
+300 to 800 px. Double bonds of unknown stereo are crossed, as both programs draw them. Exact is
+canonical SMILES with full stereo. With --keep the pictures stay in a folder, with ``drawn.csv`` of
+all and ``misses.csv`` of those that were misread, for `molgaze score --misses`.
 """
 
 from __future__ import annotations

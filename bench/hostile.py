@@ -51,31 +51,56 @@ MODES = ("1", "L", "P", "PA", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
 REFUSED = ("ICO", "ICNS", "EPS", "PDF", "PCX", "TGA", "SGI", "JPEG2000", "DDS", "IM", "SPIDER",
            "XBM", "MSP", "MPO", "AVIF", "QOI", "BLP", "DIB")  # fmt: skip
 MAGIC = {
-    "png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "gif": b"GIF89a",
-    "bmp": b"BM", "tif": b"II*\x00", "tiff": b"MM\x00*", "bigtiff": b"II+\x00\x08\x00\x00\x00",
-    "webp": b"RIFF\x00\x10\x00\x00WEBPVP8 ", "ppm": b"P6\n64 64\n255\n", "pgm": b"P2\n64 64\n255\n",
-    "pam": b"P7\nWIDTH 64\nHEIGHT 64\n", "ico": b"\x00\x00\x01\x00", "psd": b"8BPS", "pdf": b"%PDF-1.7",
-    "heic": b"\x00\x00\x00\x18ftypheic", "jp2": b"\x00\x00\x00\x0cjP  \r\n\x87\n", "zip": b"PK\x03\x04",
-}  # fmt: skip
+    "png": b"\x89PNG\r\n\x1a\n",
+    "jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF\x00",
+    "gif": b"GIF89a",
+    "bmp": b"BM",
+    "tif": b"II*\x00",
+    "tiff": b"MM\x00*",
+    "bigtiff": b"II+\x00\x08\x00\x00\x00",
+    "webp": b"RIFF\x00\x10\x00\x00WEBPVP8 ",
+    "ppm": b"P6\n64 64\n255\n",
+    "pgm": b"P2\n64 64\n255\n",
+    "pam": b"P7\nWIDTH 64\nHEIGHT 64\n",
+    "ico": b"\x00\x00\x01\x00",
+    "psd": b"8BPS",
+    "pdf": b"%PDF-1.7",
+    "heic": b"\x00\x00\x00\x18ftypheic",
+    "jp2": b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+    "zip": b"PK\x03\x04",
+}
 TEXTS = {
-    "empty.png": b"", "blank.png": b" ", "newline.png": b"\n", "nul.png": b"\0", "nuls.png": bytes(4096),
-    "smiles.png": b"CC(=O)Oc1ccccc1C(=O)O\n", "page.png": b"<!doctype html><html></html>",
-    "table.csv": b"file,smiles\nx.png,CC\n", "script.jpg": b"#!/bin/sh\nexit 1\n",
-    "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="300"><path d="M0 0"/></svg>',
+    "empty.png": b"",
+    "blank.png": b" ",
+    "newline.png": b"\n",
+    "nul.png": b"\0",
+    "nuls.png": bytes(4096),
+    "smiles.png": b"CC(=O)Oc1ccccc1C(=O)O\n",
+    "page.png": b"<!doctype html><html></html>",
+    "table.csv": b"file,smiles\nx.png,CC\n",
+    "script.jpg": b"#!/bin/sh\nexit 1\n",
+    "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0 9 9"/></svg>',
     "entities.svg": b'<!DOCTYPE x [<!ENTITY a "&a;">]><svg>&a;</svg>',
     "print.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\nshowpage\n",
     "object.pkl": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.",
-    "elf.tif": b"\x7fELF\x02\x01\x01" + bytes(57), "latin.gif": bytes(range(256)),
-    "comment.ppm": b"P6 # 64 64\n" * 500, "digits.pgm": b"P2\n" + b"9" * 9000,
-    "negative.pgm": b"P2\n-64 64\n255\n", "plain.pbm": b"P1\n16 16\n" + b"1 0 " * 128,
-    "plain.pgm": b"P2\n16 16\n255\n" + b"255 0 " * 128, "maxval.ppm": b"P6\n16 16\n0\n" + bytes(768),
-}  # fmt: skip
+    "elf.tif": b"\x7fELF\x02\x01\x01" + bytes(57),
+    "latin.gif": bytes(range(256)),
+    "comment.ppm": b"P6 # 64 64\n" * 500,
+    "digits.pgm": b"P2\n" + b"9" * 9000,
+    "negative.pgm": b"P2\n-64 64\n255\n",
+    "plain.pbm": b"P1\n16 16\n" + b"1 0 " * 128,
+    "plain.pgm": b"P2\n16 16\n255\n" + b"255 0 " * 128,
+    "maxval.ppm": b"P6\n16 16\n0\n" + bytes(768),
+}
+COMPRESSIONS = ("lzw", "deflate", "adobe_deflate", "packbits", "jpeg", "group3", "group4", "lzma")
 
 
 # ---- making ---------------------------------------------------------------------------------
 
 
-def drawing(width: int = 300, height: int = 240, smiles: str = "CN1CCC[C@H]1c1cccnc1") -> Image.Image:
+def drawing(
+    width: int = 300, height: int = 240, smiles: str = "CN1CCC[C@H]1c1cccnc1"
+) -> Image.Image:
     """A molecule as RDKit draws it."""
     canvas = rdMolDraw2D.MolDraw2DCairo(width, height)
     rdMolDraw2D.PrepareAndDrawMolecule(canvas, Chem.MolFromSmiles(smiles))
@@ -90,15 +115,15 @@ def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     return file.getvalue()
 
 
-def png(width: int, height: int, depth: int = 8, colour: int = 0, data: bytes = b"") -> bytes:
-    """A PNG that may promise what it does not hold."""
+def chunk(name: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", data or zlib.compress(bytes(1000)))
-    return MAGIC["png"] + body + chunk(b"IEND", b"")
+def png(width: int, height: int, depth: int = 8, colour: int = 0, rows: int = 1000) -> bytes:
+    """A PNG that may promise what it does not hold: so many bytes of black rows."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return MAGIC["png"] + head + chunk(b"IDAT", zlib.compress(bytes(rows), 1)) + chunk(b"IEND", b"")
 
 
 def files() -> Iterator[Input]:
@@ -107,39 +132,41 @@ def files() -> Iterator[Input]:
     for name, data in TEXTS.items():
         yield name, data, 0
     for form in FORMATS:
+        suffix = form.lower()
         for mode in MODES:
             with contextlib.suppress(OSError, ValueError, KeyError, RuntimeError):
-                image = picture.convert("L").convert("I") if mode == "I;16" else picture
-                yield f"{mode}.{form.lower()}", saved(image.convert(mode), form), 0
+                image = picture.convert("I") if mode == "I;16" else picture
+                yield f"{mode}.{suffix}", saved(image.convert(mode), form), 0
         whole = saved(picture, form)
         for tenth in range(1, 10):
-            yield f"cut{tenth}.{form.lower()}", whole[: len(whole) * tenth // 10], 0
+            yield f"cut{tenth}.{suffix}", whole[: len(whole) * tenth // 10], 0
         for seed in range(6):
             dice, hurt = random.Random(seed), bytearray(whole)
             for _ in range(1 + 4**seed // 4):
                 hurt[dice.randrange(8 if seed % 2 else 64, len(hurt))] = dice.randrange(256)
-            yield f"hurt{seed}.{form.lower()}", bytes(hurt), 0
+            yield f"hurt{seed}.{suffix}", bytes(hurt), 0
         wrong = FORMATS[(FORMATS.index(form) + 1) % len(FORMATS)].lower()
-        yield f"really-{form.lower()}.{wrong}", whole, 0
-        yield f"tail.{form.lower()}", whole + bytes(1000), 0
-        yield f"page9.{form.lower()}", whole, 9
+        yield f"really-{suffix}.{wrong}", whole, 0
+        yield f"tail.{suffix}", whole + bytes(1000), 0
+        yield f"page9.{suffix}", whole, 9
     for suffix, magic in MAGIC.items():
         for seed in range(3):
             yield f"random{seed}.{suffix}", magic + random.Random(seed).randbytes(20 * 30**seed), 0
     for form in REFUSED:
+        small = picture.resize((64, 64))
+        modes = {"XBM": "1", "MSP": "1", "SPIDER": "F"}
         with contextlib.suppress(Exception):  # not every Pillow writes them all
-            small = picture.resize((64, 64))
-            image = small.convert("1") if form in ("XBM", "MSP") else small
-            yield f"refused.{form.lower()}", saved(image.convert("F") if form == "SPIDER" else image, form), 0
+            yield f"refused.{form.lower()}", saved(small.convert(modes.get(form, "RGB")), form), 0
     frames = [drawing(smiles="C" * n) for n in range(3, 7)]
-    for form, options in {"GIF": {}, "WEBP": {}, "PNG": {}, "TIFF": {"compression": "tiff_lzw"}}.items():
-        many = saved(frames[0], form, save_all=True, append_images=frames[1:], **options)
+    for form in ("GIF", "WEBP", "PNG", "TIFF"):
+        many = saved(frames[0], form, save_all=True, append_images=frames[1:])
         for page in (0, 2, 4, -1):
             yield f"frames{page}.{form.lower()}", many, page
-    for kind in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg", "group3", "group4", "lzma", "zstd"):
+    for kind in COMPRESSIONS:
         image = picture.convert("1") if kind.startswith("group") else picture
+        name = kind if kind in ("packbits", "jpeg", "group3", "group4", "lzma") else f"tiff_{kind}"
         with contextlib.suppress(OSError, RuntimeError, ValueError):
-            whole = saved(image, "TIFF", compression=kind)
+            whole = saved(image, "TIFF", compression=name)
             yield f"{kind}.tif", whole, 0
             yield f"{kind}-cut.tif", whole[: len(whole) // 2], 0
     yield "progressive.jpg", saved(picture, "JPEG", progressive=True), 0
@@ -154,93 +181,115 @@ def files() -> Iterator[Input]:
 
 def headers() -> Iterator[Input]:
     """Bombs and lies: pictures that unpack to far more than they weigh, or claim it."""
-    for width, height in ((0, 0), (0, 9), (1, 1), (8, 8), (2**31 - 1, 2**31 - 1), (2**31, 2),
-                          (65_000, 65_000), (16_385, 16), (16_384, 2441), (6325, 6325)):  # fmt: skip
+    for width, height in (
+        *((0, 0), (0, 9), (1, 1), (8, 8), (2**31 - 1, 2**31 - 1), (2**31, 2)),
+        *((65_000, 65_000), (16_385, 16), (16_384, 2441), (6325, 6325)),
+    ):
         yield f"claims-{width}x{height}.png", png(width, height), 0
     for depth, colour in ((16, 6), (1, 0), (8, 3), (3, 0), (8, 9), (16, 3)):
         yield f"depth{depth}-{colour}.png", png(64, 64, depth, colour), 0
-    rows = zlib.compress(bytes(3751 * 30_000), 1)
-    yield "bomb-30000.png", png(30_000, 30_000, 1, 0, rows), 0
-    yield "bomb-6000.png", png(6000, 6000, 8, 0, zlib.compress(bytes(6001 * 6000), 1)), 0
-    yield "bomb-text.png", png(64, 64, data=zlib.compress(bytes(2**27), 1)), 0
-    text = zlib.compress(bytes(2**27), 1)
-    note = struct.pack(">I", len(text) + 3) + b"zTXt" + b"a\0\0" + text
-    note += struct.pack(">I", zlib.crc32(note[4:]))
+    yield "bomb-30000.png", png(30_000, 30_000, 1, 0, 3751 * 30_000), 0
+    yield "bomb-6000.png", png(6000, 6000, 8, 0, 6001 * 6000), 0
+    yield "bomb-rows.png", png(64, 64, rows=2**27), 0
     whole = png(64, 64)
+    note = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27), 1))
     yield "bomb-note.png", whole[:33] + note + whole[33:], 0
     yield "huge.gif", b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + bytes(32), 0
-    yield "huge.bmp", b"BM" + struct.pack("<IIIIiiHHI", 99, 0, 54, 40, 2**30, -(2**30), 1, 24, 0), 0
+    sizes = struct.pack("<IIIIiiHHI", 99, 0, 54, 40, 2**30, -(2**30), 1, 24, 0)
+    yield "huge.bmp", b"BM" + sizes, 0
     yield "huge.ppm", b"P6\n999999999 999999999\n255\n", 0
     yield "huge.tif", saved(Image.new("1", (20_000, 20_000)), "TIFF", compression="group4"), 0
 
 
-def contents() -> Iterator[Input]:
-    """Sound files of what no molecule is, or hardly."""
-    picture, dice = drawing(), np.random.default_rng(0)
+def sheets() -> Iterator[tuple[str, Image.Image]]:
+    """Pictures of what no molecule is, or hardly, or too many of them."""
+    picture = drawing()
     grey = picture.convert("L")
     for side in (1, 2, 7, 8, 9, 16, 33):
-        yield f"{side}px.png", saved(grey.resize((side, side))), 0
-        yield f"{side}px-white.png", saved(Image.new("L", (side, side), 255)), 0
+        yield f"{side}px", grey.resize((side, side))
+        yield f"{side}px-white", Image.new("L", (side, side), 255)
     for ratio in (10, 39, 40, 41, 400):
-        wide = Image.new("L", (16 * ratio, 16), 255)
-        ImageDraw.Draw(wide).line((0, 15, 16 * ratio, 0), fill=0)
-        yield f"strip-{ratio}.png", saved(wide), 0
-        yield f"pole-{ratio}.png", saved(wide.transpose(Image.Transpose.ROTATE_90)), 0
-    long = Image.new("L", (6000, 150), 255)
-    for k in range(20):
-        long.paste(grey.resize((300, 150)), (300 * k, 0))
-    yield "row-of-20.png", saved(long), 0
-    field = Image.new("L", (1500, 1200), 255)
+        strip = Image.new("L", (16 * ratio, 16), 255)
+        ImageDraw.Draw(strip).line((0, 15, 16 * ratio, 0), fill=0)
+        yield f"strip-{ratio}", strip
+        yield f"pole-{ratio}", strip.transpose(Image.Transpose.ROTATE_90)
+    row, field = Image.new("L", (6000, 150), 255), Image.new("L", (1500, 1200), 255)
     for k in range(25):
+        row.paste(grey.resize((240, 150)), (240 * k, 0))
         field.paste(grey, (300 * (k % 5), 240 * (k // 5)))
-    yield "field-of-25.png", saved(field), 0
-    for name, image in {
-        "large": drawing(1600, 1200), "peptide": drawing(1400, 1000, "NCC(=O)" * 40 + "O"),
-        "largest": drawing(900, 700).resize((7200, 5500)), "blurred": grey.resize((75, 60)).resize((3000, 2400)),
-        "salts": drawing(800, 800, ".".join(["[Na+]", "[Cl-]"] * 30)), "atom": drawing(100, 100, "O"),
-        "inverse": ImageOps.invert(grey), "red": ImageOps.colorize(grey, "red", "yellow"),
-        "dots": grey.convert("1"), "upside": grey.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-        "framed": ImageOps.expand(grey, 10, 0), "cropped": grey.crop((60, 60, 200, 160)),
-        "half-black": Image.fromarray(np.hstack([np.asarray(grey), np.zeros((240, 300), np.uint8)])),
-    }.items():  # fmt: skip
-        yield f"{name}.png", saved(image), 0
+    yield "row-of-25", row
+    yield "field-of-25", field
+    yield "large", drawing(1600, 1200)
+    yield "largest", drawing(900, 700).resize((7200, 5500))
+    yield "peptide", drawing(1400, 1000, "NCC(=O)" * 40 + "O")
+    yield "salts", drawing(800, 800, ".".join(["[Na+]", "[Cl-]"] * 30))
+    yield "atom", drawing(100, 100, "O")
+    yield "blurred", grey.resize((75, 60)).resize((3000, 2400))
+    yield "inverse", ImageOps.invert(grey)
+    yield "red", ImageOps.colorize(grey, "red", "yellow")
+    yield "dots", grey.convert("1")
+    yield "upside", grey.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    yield "framed", ImageOps.expand(grey, 10, 0)
+    yield "cropped", grey.crop((60, 60, 200, 160))
+    yield "half-black", ImageOps.expand(grey, (0, 0, 300, 0), 0)
     for level in (0, 1, 127, 254, 255):
-        yield f"flat-{level}.png", saved(Image.new("L", (300, 200), level)), 0
-        yield f"pale-{level}.png", saved(grey.point([128 + (v - 128) * level // 2560 for v in range(256)])), 0
+        yield f"flat-{level}", Image.new("L", (300, 200), level)
+        pale = [128 + (v - 128) * level // 2560 for v in range(256)]
+        yield f"pale-{level}", grey.point(pale)
     for number in (1, 5, 6, 50):
         sheet = Image.new("L", (200, 200), 255)
         ImageDraw.Draw(sheet).point([(10 + 3 * k, 99) for k in range(number)], 0)
-        yield f"points-{number}.png", saved(sheet), 0
+        yield f"points-{number}", sheet
+    wall = Image.new("L", (1000, 1000), 255)
+    lines = "\n".join(["C1=CC=CC=C1 NHBoc " * 10] * 90)
+    ImageDraw.Draw(wall).multiline_text((0, 0), lines, fill=0)
+    yield "wall-of-text", wall
+    for name, ink, alpha in (
+        ("black", 0, ImageOps.invert(grey)),
+        ("white", 255, ImageOps.invert(grey)),
+        ("opaque", 0, Image.new("L", grey.size, 255)),
+        ("clear", 0, Image.new("L", grey.size, 0)),
+    ):
+        layers = Image.new("RGBA", grey.size, (ink, ink, ink, 0))
+        layers.putalpha(alpha)
+        yield f"transparent-{name}", layers
+    yield "deep", Image.fromarray(np.asarray(grey).astype(np.uint16) * 16)
+    yield "palette", picture.quantize(3)
+
+
+def patterns() -> Iterator[tuple[str, Image.Image]]:
+    """Noise, clouds and regular patterns."""
+    dice = np.random.default_rng(0)
     for side in (64, 400, 1500, 4000):
         noise = Image.fromarray(dice.integers(0, 256, (side, side), dtype=np.uint8))
-        yield f"noise-{side}.png", saved(noise, compress_level=1), 0
-        yield f"bits-{side}.png", saved(noise.convert("1", dither=Image.Dither.NONE)), 0
-        cloud = Image.fromarray(dice.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize((side, side))
-        yield f"cloud-{side}.jpg", saved(cloud, "JPEG"), 0
-        yield f"photo-{side}.jpg", saved(ImageChops.add(cloud, noise.convert("RGB"), 2), "JPEG"), 0
-    for share in (0.001, 0.01, 0.1):
-        specks = np.where(dice.random((1000, 1000)) < share, 0, 255).astype(np.uint8)
-        yield f"specks-{share}.png", saved(Image.fromarray(specks)), 0
-    rows, columns = np.mgrid[:800, :800]
+        colours = Image.fromarray(dice.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        cloud = colours.resize((side, side), Image.Resampling.BICUBIC)
+        yield f"noise-{side}", noise
+        yield f"bits-{side}", noise.convert("1", dither=Image.Dither.NONE)
+        yield f"cloud-{side}", cloud
+        yield f"photo-{side}", ImageChops.add(cloud, noise.convert("RGB"), 2)
+    y, x = np.mgrid[:800, :800]
+    shapes = {f"specks-{share}": dice.random((800, 800)) < share for share in (0.001, 0.01, 0.1)}
     for period in (2, 3, 8, 20, 40):
-        yield f"stripes-{period}.png", saved(Image.fromarray((columns % period < period / 2) * np.uint8(255))), 0
-        board = (rows // period + columns // period) % 2
-        yield f"board-{period}.png", saved(Image.fromarray(board.astype(np.uint8) * 255)), 0
-        lines = (rows % period < 2) | (columns % period < 2)
-        yield f"grid-{period}.png", saved(Image.fromarray(np.where(lines, 0, 255).astype(np.uint8))), 0
-        rings = np.hypot(rows - 400, columns - 400) % period < 2
-        yield f"rings-{period}.png", saved(Image.fromarray(np.where(rings, 0, 255).astype(np.uint8))), 0
-    wall = Image.new("L", (1000, 1000), 255)
-    ImageDraw.Draw(wall).multiline_text((0, 0), "\n".join(["C1=CC=CC=C1 NHBoc " * 10] * 90), fill=0)
-    yield "wall-of-text.png", saved(wall), 0
-    for name, ink, paper in (("black", 0, 0), ("white", 255, 0), ("opaque", 0, 255)):
-        layers = Image.new("RGBA", picture.size, (ink, ink, ink, 0))
-        layers.putalpha(ImageOps.invert(grey) if paper == 0 else Image.new("L", picture.size, 255))
-        yield f"transparent-{name}.png", saved(layers), 0
-    yield "clear.png", saved(Image.new("RGBA", (300, 200), (0, 0, 0, 0))), 0
-    yield "deep.png", saved(Image.fromarray(np.asarray(grey).astype(np.uint16) * 16)), 0
+        shapes[f"stripes-{period}"] = x % period < period / 2
+        shapes[f"board-{period}"] = (x // period + y // period) % 2 > 0
+        shapes[f"grid-{period}"] = (x % period < 2) | (y % period < 2)
+        shapes[f"rings-{period}"] = np.hypot(x - 400, y - 400) % period < 2
+    for name, shape in shapes.items():
+        yield name, Image.fromarray(np.where(shape, 0, 255).astype(np.uint8))
+
+
+def contents() -> Iterator[Input]:
+    """Sound files of the pictures above."""
+    for group in (sheets, patterns):
+        for name, image in group():
+            yield f"{name}.png", saved(image, compress_level=1), 0
+    grey = drawing().convert("L")
     yield "key.png", saved(grey.convert("P"), transparency=0), 0
-    yield "palette.png", saved(picture.quantize(3), transparency=bytes(3)), 0
+    yield "palette-clear.png", saved(grey.quantize(3), transparency=bytes(3)), 0
+    for name, image in patterns():
+        if name.startswith(("cloud", "photo")):
+            yield f"{name}.jpg", saved(image, "JPEG"), 0
 
 
 def arrays() -> Iterator[Input]:

@@ -14,15 +14,14 @@ from typing import Any
 from molgaze.picture import PictureError, load
 from molgaze.reading import Reading
 
-MOLFILE = """
-     RDKit          2D
+def molfile(*atoms: tuple[str, float, float]) -> str:
+    """Two atoms and a bond."""
+    lines = [f"{x:10.4f}{y:10.4f}{0:10.4f} {symbol:3} 0  0" for symbol, x, y in atoms]
+    start = ["", "     MolGaze          2D", "", "  2  1  0  0  0  0  0  0  0  0999 V2000"]
+    return "\n".join([*start, *lines, "  1  2  1  0", "M  END", ""])
 
-  2  1  0  0  0  0  0  0  0  0999 V2000
-   20.0000  -30.0000    0.0000 C   0  0  0  0  0  0  0  0  0  0  0  0
-   60.0000  -30.0000    0.0000 O   0  0  0  0  0  0  0  0  0  0  0  0
-  1  2  1  0
-M  END
-"""
+
+MOLFILE = molfile(("C", 20, -30), ("O", 60, -30))
 
 
 class Stub:
@@ -80,10 +79,9 @@ class Stub:
     def _methanol(self, size: tuple[int, int], name: str, page: int) -> Reading:
         y = size[0] / 2
         x = size[1] / 4
-        molfile = MOLFILE.replace("-30.0000", f"{-y:8.4f}").replace("20.0000 ", f"{x:7.4f} ")
         return Reading(
             smiles="CO",
-            molfile=molfile.replace("60.0000 ", f"{3 * x:7.4f} "),
+            molfile=molfile(("C", x, -y), ("O", 3 * x, -y)),
             inchikey="OKKJLVBELUTLKV-UHFFFAOYSA-N",
             confidence=0.8,
             tokens=("C", "O"),

@@ -20,8 +20,9 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -178,10 +179,34 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
 
+    # what follows is imported for the command that was asked for alone
+    asked = given[0] if given else ""
+
+    batch = commands.add_parser(
+        "batch", parents=[reader], help="many pictures, with a journal: killed, it goes on"
+    )
+    if asked == "batch":
+        from . import batch as many  # noqa: PLC0415
+
+        many.options(batch)
+        batch.set_defaults(command=_with_workers(many.run))
+
+    serve = commands.add_parser(
+        "serve", parents=[reader], help="a page and an HTTP service on this machine (extra: web)"
+    )
+    if asked == "serve":
+        server = _extra("web", ".web.server")
+        server.options(serve)
+        serve.set_defaults(command=_with_workers(server.run))
+
     train = commands.add_parser("train", help="train a reader (extra: train)")
     train.set_defaults(command=_train)
-    if given[:1] == ["train"]:
-        _fit().options(train)  # torch is imported for this command alone
+    if asked == "train":
+        _extra("train", ".train.fit").options(train)
+
+    reference = commands.add_parser("i2s", help="the reference reader (extra: train)")
+    if asked == "i2s":
+        _extra("train", ".train.i2s").options(reference)
 
     export = commands.add_parser("export", help="a trained run to weights (extra: train)")
     export.add_argument("run", type=Path, metavar="RUN", help="a run's folder or safetensors file")
@@ -381,8 +406,22 @@ def _check(args: argparse.Namespace) -> int:
     return 0 if right else FAILED
 
 
+def _with_workers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A command whose workers may find that they have no reader."""
+
+    def command(args: argparse.Namespace) -> int:
+        from .workers import WorkerError  # noqa: PLC0415
+
+        try:
+            return run(args)
+        except WorkerError as err:
+            raise _CommandError(BROKEN, _line(err)) from err
+
+    return command
+
+
 def _train(args: argparse.Namespace) -> int:
-    fit = _fit()
+    fit = _extra("train", ".train.fit")
     try:
         print(fit.fit(fit.settings_of(args)))
     except RuntimeError as err:
@@ -391,13 +430,10 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    try:
-        from .train import export  # noqa: PLC0415
-    except ImportError as err:
-        raise _without_extra(err) from err
+    export = _extra("train", ".train.export")
+    fit = _extra("train", ".train.fit")
     from .picture import load  # noqa: PLC0415
     from .reader import WEIGHTS  # noqa: PLC0415
-    from .train.fit import load_model, save_weights  # noqa: PLC0415
 
     run = args.run / "last.safetensors" if args.run.is_dir() else args.run
     if not run.is_file():
@@ -409,25 +445,21 @@ def _export(args: argparse.Namespace) -> int:
             slope, shift = export.calibrate(args.output, args.calibrate)
             print(f"confidence: logistic of {slope:.3f} x log-probability + {shift:.3f}")
         if args.half:
-            save_weights(load_model(run), args.half, name=args.name)
+            fit.save_weights(fit.load_model(run), args.half, name=args.name)
     except RuntimeError as err:
         raise _CommandError(FAILED, _line(err)) from err
     print(args.output)
     return 0
 
 
-def _fit() -> Any:
+def _extra(name: str, module: str) -> Any:
+    """A module that an extra brings the packages for."""
     try:
-        from .train import fit  # noqa: PLC0415
+        return import_module(module, __package__)
     except ImportError as err:
-        raise _without_extra(err) from err
-    return fit
-
-
-def _without_extra(err: ImportError) -> _CommandError:
-    return _CommandError(
-        BROKEN, f"this needs the train extra: pip install 'molgaze[train]' ({_line(err)})"
-    )
+        raise _CommandError(
+            BROKEN, f"this needs the {name} extra: pip install 'molgaze[{name}]' ({_line(err)})"
+        ) from err
 
 
 # ---- input ----------------------------------------------------------------------------------

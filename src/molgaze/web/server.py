@@ -46,11 +46,15 @@ from ..workers import (
 from . import tasks
 
 PAGE = Path(__file__).parent / "page"
+SCRIPT = "text/javascript; charset=utf-8"
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/openchemlib.js": ("openchemlib.js", "text/javascript; charset=utf-8"),
+    "/page.js": ("page.js", SCRIPT),
+    "/gaze.js": ("gaze.js", SCRIPT),
+    "/editor.js": ("editor.js", SCRIPT),
+    "/files.js": ("files.js", SCRIPT),
+    "/openchemlib.js": ("openchemlib.js", SCRIPT),
     "/openchemlib.txt": ("openchemlib.LICENSE.txt", "text/plain; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
@@ -444,12 +448,14 @@ async def _files(request: Request, body: bytes, limits: Limits) -> list[tuple[st
     except (MultiPartException, ValueError, KeyError) as err:
         said = getattr(err, "message", "") or "malformed form"
         raise HTTPException(400, said) from err
-    found = []
-    for _, value in form.multi_items():
-        if not isinstance(value, UploadFile):
+    try:
+        values = [value for _, value in form.multi_items()]
+        files = [value for value in values if isinstance(value, UploadFile)]
+        if len(files) < len(values):
             raise HTTPException(422, "the form has a field that is not a file")
-        found.append((_plain(value.filename), await value.read()))
-    await form.close()
+        found = [(_plain(file.filename), await file.read()) for file in files]
+    finally:
+        await form.close()
     if not found:
         raise HTTPException(422, "the form has no file")
     if len(found) > limits.pictures:

@@ -1,0 +1,291 @@
+"""The server: what it reads, what it refuses, what it withstands."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from stub import MOLFILE, Stub
+
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx")
+pytest.importorskip("python_multipart")
+
+from fastapi.testclient import TestClient
+
+from molgaze.reading import Reading
+from molgaze.web import server
+from molgaze.web.server import Limits, ReadingAnswer, application
+from molgaze.workers import WorkerError
+
+PNG = {"Content-Type": "image/png"}
+BYTES = {"Content-Type": "application/octet-stream"}
+Client = Callable[..., TestClient]
+
+
+def picture(form: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    image = Image.new("L", (80, 60), 255)
+    image.paste(0, (20, 30, 60, 32))
+    image.save(file, form)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    limits = Limits(workers=1, body=100_000, pictures=3, timeout=1.5, hosts=("molgaze.example",))
+    with TestClient(application(Stub, limits), base_url="http://localhost") as made:
+        yield made
+
+
+def test_one_picture_is_one_reading(client: TestClient) -> None:
+    answer = client.post("/read", content=picture(), headers=PNG)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["smiles"], found["source"], found["page"]) == ("CO", "picture", 0)
+    assert Reading.from_dict(found).mol is not None
+    assert answer.headers["cache-control"] == "no-store"
+    for headers in (BYTES, {}, PNG | {"Content-Disposition": 'form-data; filename="../a.png"'}):
+        answer = client.post("/read?page=2", content=b"anything", headers=headers)
+        assert answer.status_code == 200
+        assert answer.json()["page"] == 2
+    assert answer.json()["source"] == "a.png"
+
+
+def test_a_form_of_pictures_is_a_list(client: TestClient) -> None:
+    files = [("pictures", (n, d)) for n, d in (("a.png", picture()), ("b/b.png", b"bad"))]
+    answer = client.post("/read", files=files)
+    assert answer.status_code == 200
+    first, second = answer.json()
+    assert (first["smiles"], first["source"]) == ("CO", "a.png")
+    assert (second["error"], second["error_type"]) == ("b.png: not a picture", "PictureError")
+    killed, one = client.post("/read", files=[("x", b"kill"), ("y", ("y", b"1"))]).json()
+    assert killed["error_type"] == "WorkerDied"
+    assert one["smiles"]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "said"),
+    [
+        (b"bad", PNG, 415, "not a picture"),
+        (b"x", {"Content-Type": "text/html"}, 415, "text/html: send image/*"),
+        (b"x" * 100_001, PNG, 413, "more than 100,000 bytes"),
+        (b"raise", PNG, 500, "a fault"),
+        (b"hang", PNG, 504, "timed out after 1.5 s"),
+        (b"kill", PNG, 422, "SIGKILL"),
+        (b"{}", {"Content-Type": "multipart/form-data"}, 400, ""),
+        (b"--a\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 422, "no file"),
+    ],
+)
+def test_refusals(
+    client: TestClient, content: bytes, headers: dict[str, str], status: int, said: str
+) -> None:
+    answer = client.post("/read", content=content, headers=headers)
+    assert answer.status_code == status
+    assert said in answer.json()["detail"]
+
+
+def test_refusals_of_forms(client: TestClient) -> None:
+    assert client.post("/read", data={"a": "b"}, files={"x": b"1"}).status_code == 422
+    many = [("x", (f"{i}", b"1")) for i in range(4)]
+    assert client.post("/read", files=many).status_code == 413
+    assert client.post("/read?page=-1", content=b"1").status_code == 422
+    assert client.get("/read").status_code == 405
+    assert client.get("/etc/passwd").status_code == 404
+
+
+def test_what_is_streamed_without_a_length_is_counted(client: TestClient) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(200):
+            yield b"x" * 1000
+
+    assert client.post("/read", content=parts(), headers=PNG).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:1234", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("192.168.1.7:8765", 200),
+        ("molgaze.example", 200),
+        ("MolGaze.Example.:443", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("localhost@evil", 421),
+        ("", 421),
+    ],
+)
+def test_hosts(client: TestClient, host: str, status: int) -> None:
+    assert client.get("/healthz", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://localhost"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:3000"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_pages_of_other_sites_cannot_use_it(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
+    answer = client.post("/read", content=picture(), headers=PNG | headers)
+    assert answer.status_code == status
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_the_page_and_its_files(client: TestClient) -> None:
+    for path in server.FILES:
+        answer = client.get(path)
+        assert answer.status_code == 200
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        if path != "/openchemlib.js":
+            outside = re.findall(r"https?://[^\s\"')]+", answer.text)
+            assert not [u for u in outside if "w3.org" not in u], path
+    text = client.get("/").text
+    for found in re.findall(r'(?:src|href)="([^"]+)"', text):
+        assert client.get(f"/{found}").status_code == 200
+    assert not re.search(r"<script(?! type=\"module\" src)|\son\w+=|style=", text)
+    script = client.get("/page.js").text
+    assert "innerHTML" not in script
+    assert client.get("/docs").status_code == 404
+
+
+def test_preview(client: TestClient) -> None:
+    file = io.BytesIO()
+    pages = [Image.new("L", (80, 60), 255) for _ in range(2)]
+    for i, frame in enumerate(pages):
+        frame.paste(0, (10 + 30 * i, 30, 40 + 30 * i, 34))
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    answer = client.post(
+        "/preview?page=1", content=file.getvalue(), headers={"Content-Type": "image/tiff"}
+    )
+    assert answer.headers["content-type"] == "image/png"
+    seen = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert seen.shape == (60, 80)
+    assert seen[32, 50] < 30
+    assert seen[32, 20] > 220
+    assert client.post("/preview", content=b"no", headers=PNG).status_code == 415
+    assert client.post("/preview", content=picture()[:90], headers=PNG).status_code == 422
+    assert client.post("/preview?page=2", content=file.getvalue(), headers=BYTES).status_code == 422
+    blank = io.BytesIO()
+    Image.new("L", (50, 50), 255).save(blank, "PNG")
+    assert client.post("/preview", content=blank.getvalue(), headers=PNG).status_code == 422
+
+
+def test_names(client: TestClient) -> None:
+    headers = {"Content-Type": "chemical/x-mdl-molfile"}
+    answer = client.post("/names", content=MOLFILE, headers=headers)
+    assert answer.json() == {
+        "smiles": "CO",
+        "cxsmiles": None,
+        "inchikey": "OKKJLVBELUTLKV-UHFFFAOYSA-N",
+    }
+    labelled = MOLFILE.replace(" O  ", " R  ").replace("M  END", "A    2\nXyz\nM  END")
+    answer = client.post("/names", content=labelled, headers=headers)
+    assert answer.json() == {"smiles": "*C", "cxsmiles": "*C |$Xyz;$|", "inchikey": None}
+    group = MOLFILE.replace(" O  ", " R# ").replace("M  END", "M  RGP  1   2   1\nM  END")
+    assert (
+        client.post("/names", content=group, headers=headers).json()["cxsmiles"] == "[1*]C |$_R1;$|"
+    )
+    wrong = MOLFILE.replace("  1  2  1  0", "  1  2  3  0")
+    assert client.post("/names", content=wrong, headers=headers).status_code == 422
+    assert client.post("/names", content="rubbish", headers=headers).status_code == 422
+    assert client.post("/names", content="x" * 2**21, headers=headers).status_code == 413
+    assert client.post("/names", content=MOLFILE, headers=PNG).status_code == 415
+
+
+def test_health_and_openapi(client: TestClient) -> None:
+    health = client.get("/healthz").json()
+    assert (health["status"], health["model"], health["under_way"]) == ("ok", "stub 1 cpu", 0)
+    document = client.get("/openapi.json").json()
+    assert {"/read", "/preview", "/names", "/healthz"} == set(document["paths"])
+    told = document["paths"]["/read"]["post"]["responses"]
+    assert {"200", "413", "415", "422", "503", "504"} <= set(told)
+    assert "Retry-After" in told["503"]["headers"]
+    assert [f.name for f in dataclasses.fields(Reading)] == list(ReadingAnswer.model_fields)
+    found = client.post("/read", content=picture(), headers=PNG).json()
+    ReadingAnswer.model_validate(found, strict=True)
+
+
+def test_nothing_goes_to_disk(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a temporary file")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    files = [("x", ("a", b"y" * 30_000)), ("x", ("b", b"z" * 60_000))]
+    assert client.post("/read", files=files).status_code == 200
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_than_it_takes_on() -> None:
+    limits = Limits(workers=2, admitted=4, timeout=10)
+    with TestClient(
+        application(partial(Stub, delay=0.2), limits), base_url="http://localhost"
+    ) as made:
+        made.post("/read", content=b"1")
+
+        def ask(i: int) -> tuple[int, int]:
+            answer = made.post("/read", content=b"%d" % i)
+            return answer.status_code, int(answer.headers.get("retry-after", 0))
+
+        with ThreadPoolExecutor(12) as threads:
+            answers = list(threads.map(ask, range(36)))
+        codes = {code for code, _ in answers}
+        assert codes == {200, 503}
+        assert all(wait >= 1 for code, wait in answers if code == 503)
+        assert made.get("/healthz").json()["under_way"] == 0
+
+
+def test_deadline() -> None:
+    limits = Limits(workers=1, timeout=10, deadline=0.7)
+    with TestClient(application(Stub, limits), base_url="http://localhost") as made:
+        made.post("/read", content=b"1")
+        began = time.monotonic()
+        answer = made.post("/read", content=b"slow 5")
+        assert answer.status_code == 504
+        assert time.monotonic() - began < 4
+
+
+def test_a_reader_that_does_not_start() -> None:
+    broken = application(partial(Stub, broken="no weights here"), Limits(workers=1))
+    with pytest.raises(WorkerError, match="no weights"), TestClient(broken):
+        pass
+
+
+def test_many_requests_take_no_memory(client: TestClient) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    body = picture()
+    for _ in range(100):
+        client.post("/read", content=body, headers=PNG)
+    before = resident()
+    for _ in range(300):
+        client.post("/read", content=body, headers=PNG)
+    assert resident() - before < 20 * 2**20
+    assert threading.active_count() < 40
