@@ -367,8 +367,11 @@ def plot(curves: Sequence[dict[str, Any]], path: Path) -> None:
                 )
         axis.set(title=title, xlabel="minutes")
         axis.grid(alpha=0.3)
+        axis.set_xlim(left=0)
         if name == "nats":
             axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
     axes.flat[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)

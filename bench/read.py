@@ -83,15 +83,13 @@ def main() -> None:
         tokens, scales = [], []
         for image in images:
             for beam, reader in readers.items():
-                with mock.patch.object(
-                    Sheet, "at_scale", autospec=True, side_effect=AT_SCALE
-                ) as at:
-                    began = time.process_time()
-                    reading = reader.read(image)
-                    seconds[beam].append(time.process_time() - began)
+                at_scale.reset_mock()
+                began = time.process_time()
+                reading = reader.read(image)
+                seconds[beam].append(time.process_time() - began)
                 if beam == 1:
                     tokens.append(len(reading.tokens))
-                    scales.append(at.call_count)
+                    scales.append(at_scale.call_count)
         greedy, wide = (float(np.mean(seconds[beam])) for beam in beams)
         print(
             f"{f'{size[0]}-{size[1]}':12s} {len(images):4d} {np.mean(tokens):7.1f} "

@@ -14,7 +14,7 @@ from molgaze.picture import Picture, PictureError, load
 from molgaze.reader import WEIGHTS
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "hostile.py"
-LARGE = ("large", "noise", "bits", "photo", "cloud", "field", "row-", "wall")
+LARGE = ("large", "field", "row-", "wall", "salts", "peptide")
 HAVE_WEIGHTS = (WEIGHTS / "encoder.onnx").is_file() and (WEIGHTS / "step.onnx").is_file()
 
 
@@ -28,20 +28,20 @@ def hostile() -> Iterator[Any]:
 
 
 def share(hostile: Any, every: int) -> list[Any]:
-    """Each so-many-th input of every kind but the headers, without those that take long."""
-    groups = (hostile.files(), hostile.contents(), hostile.arrays())
-    return [
-        item
-        for group in groups
-        for k, item in enumerate(group)
-        if k % every == 1 and not item[0].startswith(LARGE)
-    ]
+    """Each so-many-th file, picture and array, without those that take long."""
+    pictures = (
+        (f"{name}.png", hostile.saved(image), 0)
+        for name, image in hostile.sheets()
+        if not name.startswith(LARGE)
+    )
+    groups = (hostile.files(), pictures, hostile.arrays())
+    return [item for group in groups for k, item in enumerate(group) if k % every == 1]
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, about what is wrong with a file
 def test_load(hostile: Any, tmp_path: Path) -> None:
     loaded = refused = 0
-    for name, source, page in share(hostile, 4):
+    for name, source, page in share(hostile, 5):
         file = tmp_path / name
         if isinstance(source, bytes):
             file.write_bytes(source)
@@ -58,6 +58,6 @@ def test_load(hostile: Any, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not HAVE_WEIGHTS, reason="the package's weights are missing")
 def test_read(hostile: Any) -> None:
-    results = list(hostile.trial(share(hostile, 12)))
-    assert len(results) > 30
+    results = list(hostile.trial(share(hostile, 15)))
+    assert len(results) > 20
     assert [result for result in results if result[1].isupper()] == []

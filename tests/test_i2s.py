@@ -95,6 +95,28 @@ def test_shapes_are_those_of_the_reference() -> None:
     assert i2s.STEPS == 72
 
 
+def test_hidden_speaks_in_the_score_through_tanh_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    attention = i2s.Attention(tiny())
+    features, hidden = torch.randn(1, 49, 24), torch.randn(2, 1, 48) * 3
+    keys = attention.keys(features)
+    _, before = attention(features, keys, hidden[0])
+    with torch.no_grad():
+        attention.v.bias += 5  # the same for all places: softmax cancels it
+    _, after = attention(features, keys, hidden[0])
+    assert torch.allclose(before, after, atol=1e-6)
+    _, other = attention(features, keys, hidden[1])
+    assert not torch.allclose(before, other, atol=1e-3)
+    order = torch.randperm(49)  # the order of the places says nothing
+    context, weights = attention(features[:, order], keys[:, order], hidden[0])
+    assert torch.allclose(weights, after[:, order], atol=1e-6)
+    assert torch.allclose(context, (after * features).sum(1), atol=1e-5)
+    monkeypatch.setattr(torch, "tanh", lambda x: x)
+    _, one = attention(features, keys, hidden[0])
+    _, two = attention(features, keys, hidden[1])
+    assert torch.allclose(one, two, atol=1e-5)
+
+
 def test_weights_start_as_in_keras() -> None:
     gru = i2s.I2S().decoder.gru
     assert not gru.bias.any()

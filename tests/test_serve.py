@@ -71,7 +71,9 @@ def test_a_form_of_pictures_is_a_list(client: TestClient) -> None:
     first, second = answer.json()
     assert (first["smiles"], first["source"]) == ("CO", "a.png")
     assert (second["error"], second["error_type"]) == ("b.png: not a picture", "PictureError")
-    killed, one = client.post("/read", files=[("x", b"kill"), ("y", ("y", b"1"))]).json()
+    killed, one = client.post(
+        "/read", files=[("pictures", b"kill"), ("pictures", ("y", b"1"))]
+    ).json()
     assert killed["error_type"] == "WorkerDied"
     assert one["smiles"]
 
@@ -80,6 +82,7 @@ def test_a_form_of_pictures_is_a_list(client: TestClient) -> None:
     ("content", "headers", "status", "said"),
     [
         (b"bad", PNG, 415, "not a picture"),
+        (b"", PNG, 422, "the body is empty"),
         (b"x", {"Content-Type": "text/html"}, 415, "text/html: send image/*"),
         (b"x" * 100_001, PNG, 413, "more than 100,000 bytes"),
         (b"raise", PNG, 500, "a fault"),
@@ -98,8 +101,9 @@ def test_refusals(
 
 
 def test_refusals_of_forms(client: TestClient) -> None:
-    assert client.post("/read", data={"a": "b"}, files={"x": b"1"}).status_code == 422
-    many = [("x", (f"{i}", b"1")) for i in range(4)]
+    assert client.post("/read", data={"a": "b"}, files={"pictures": b"1"}).status_code == 422
+    assert client.post("/read", files={"x": b"1"}).status_code == 422
+    many = [("pictures", (f"{i}", b"1")) for i in range(4)]
     assert client.post("/read", files=many).status_code == 413
     assert client.post("/read?page=-1", content=b"1").status_code == 422
     assert client.get("/read").status_code == 405
@@ -237,7 +241,7 @@ def test_nothing_goes_to_disk(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
-    files = [("x", ("a", b"y" * 30_000)), ("x", ("b", b"z" * 60_000))]
+    files = [("pictures", (n, n.encode() * 45_000)) for n in "ab"]
     assert client.post("/read", files=files).status_code == 200
     assert not list(tmp_path.iterdir())
 

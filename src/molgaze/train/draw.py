@@ -21,7 +21,7 @@ from PIL import ImageFont
 from rdkit import Chem
 
 from ..molecule import graph as graph_of
-from ..walk import Graph, is_atom
+from ..walk import ATOM_PATTERN, Graph, is_atom
 from .condense import condense, invent
 
 Ink = NDArray[np.uint8]  # (H, W), 0 paper .. 255 ink
@@ -43,8 +43,6 @@ class Drawing:
     graph: Graph
     bond: float
     """Bond length in pixels."""
-    gray: bool = True
-    """False where the hand drew without anti-aliasing."""
 
 
 @dataclass(frozen=True)
@@ -635,9 +633,6 @@ def nothing(rng: np.random.Generator) -> Drawing:
     return Drawing(canvas, Graph([], np.zeros((0, 2)), []), look.bond)
 
 
-_SYMBOL = re.compile(r"^([A-Z][a-z]?|\*)(\.{0,2})(?:(\d*)([+-]))?$")
-
-
 def _atom_text(
     i: int,
     plan: Sketch,
@@ -668,7 +663,7 @@ def _atom_text(
         boxes = np.array(laid.boxes)
         return laid, (boxes[:, :2] + boxes[:, 2:]) / 2
 
-    match = _SYMBOL.match(name)
+    match = ATOM_PATTERN.match(name)
     assert match is not None, name
     symbol, dots, count, sign = match.groups()
     hydrogens = plan.hydrogens[i]

@@ -687,7 +687,7 @@ def check(model: I2S, batches: Sequence[Batch], weight: float) -> dict[str, floa
 def train(settings: Settings) -> Path:
     """Train, or go on training, until the time budget is spent; returns the last save."""
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("--device cuda: no CUDA device is available to PyTorch")
+        raise ValueError("--device cuda: no CUDA device is available to PyTorch")
     device = settings.device
     torch.manual_seed(settings.seed)
     path = settings.out / "last.safetensors"
@@ -952,6 +952,7 @@ def strip(picture: NDArray[np.uint8], caption: Caption) -> Image.Image:
         panel = base * (1 - cover) + np.array(HEAT, np.float32) * cover
         x, y = 4 + i % ACROSS * (PANEL + 4), 4 + i // ACROSS * (PANEL + LINE + 4)
         figure.paste(Image.fromarray(panel.astype(np.uint8)), (x, y))
+        pen.rectangle((x - 1, y - 1, x + PANEL, y + PANEL), outline="lightgrey")
         peak = f"{token}   {caption.probabilities[i]:.2f}   peak {weights.max():.2f}"
         pen.text((x + 2, y + PANEL + 3), peak, "black", font)
     text = caption.smiles or "no molecule"

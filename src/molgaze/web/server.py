@@ -176,12 +176,14 @@ _READING: dict[int | str, dict[str, Any]] = {
     code: _RESPONSES[code] for code in (403, 413, 415, 422, 500, 503, 504)
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_PICTURE = {"image/*": _BINARY, "application/octet-stream": _BINARY}
+_KINDS = ("png", "jpeg", "tiff", "gif", "bmp", "webp")
+_PICTURE = {f"image/{kind}": _BINARY for kind in _KINDS} | {"application/octet-stream": _BINARY}
 _FORM = {
     "multipart/form-data": {
         "schema": {
             "type": "object",
             "required": ["pictures"],
+            "additionalProperties": False,
             "properties": {
                 "pictures": {
                     "type": "array",
@@ -287,7 +289,10 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"chemical/x-mdl-molfile": {"schema": {"type": "string"}}},
+                "content": {
+                    kind: {"schema": {"type": "string"}}
+                    for kind in ("text/plain", "chemical/x-mdl-molfile")
+                },
             }
         },
     )
@@ -430,6 +435,8 @@ async def _body(request: Request, limit: int) -> bytes:
             parts.append(part)
     if size > limit:
         raise HTTPException(413, f"more than {limit:,} bytes")
+    if not size:
+        raise HTTPException(422, "the body is empty")
     return b"".join(parts)
 
 
@@ -449,10 +456,10 @@ async def _files(request: Request, body: bytes, limits: Limits) -> list[tuple[st
         said = getattr(err, "message", "") or "malformed form"
         raise HTTPException(400, said) from err
     try:
-        values = [value for _, value in form.multi_items()]
-        files = [value for value in values if isinstance(value, UploadFile)]
-        if len(files) < len(values):
-            raise HTTPException(422, "the form has a field that is not a file")
+        fields = form.multi_items()
+        files = [f for name, f in fields if name == "pictures" and isinstance(f, UploadFile)]
+        if len(files) < len(fields):
+            raise HTTPException(422, "the form has a field other than pictures, or one not a file")
         found = [(_plain(file.filename), await file.read()) for file in files]
     finally:
         await form.close()

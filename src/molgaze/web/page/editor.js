@@ -54,7 +54,7 @@ export class Editor {
   // molfile: with its atoms on the picture; doubtful: [x, y] there.
   async show(molfile, doubtful = []) {
     const { Molecule, CanvasEditor } = await openchemlib();
-    const molecule = Molecule.fromMolfile(molfile ?? "");
+    const molecule = Molecule.fromMolfile(absolute(molfile ?? ""));
     if (molfile && !molecule.getAllAtoms()) throw new Error("no atoms");
     if (!this.editor) {
       this.editor = new CanvasEditor(this.element);
@@ -134,6 +134,13 @@ export class Editor {
   smiles() {
     return this.editor.getMolecule().toIsomericSmiles();
   }
+}
+
+// V2000 with its chiral flag set: OpenChemLib takes all else for a racemate, and says so.
+function absolute(molfile) {
+  const lines = molfile.split("\n");
+  if (lines[3]?.includes("V2000")) lines[3] = `${lines[3].slice(0, 12)}  1${lines[3].slice(15)}`;
+  return lines.join("\n");
 }
 
 function middle(places) {
