@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -27,7 +28,7 @@ from PIL import Image
 from molgaze.picture import Sheet
 from molgaze.reader import WEIGHTS, Reader
 from molgaze.train.corpus import Corpus
-from molgaze.train.draw import own
+from molgaze.train.draw import own, style
 
 SIZES = ((4, 9), (10, 19), (20, 30), (31, 40), (41, 80))  # heavy atoms
 
@@ -40,7 +41,8 @@ def pictures(files: list[Path], each: int, seed: int) -> dict[tuple[int, int], l
         heavy = mol.GetNumHeavyAtoms()
         size = next((s for s in SIZES if s[0] <= heavy <= s[1] and len(drawn[s]) < each), None)
         if size:
-            drawn[size].append(Image.fromarray(255 - own(mol, rng).ink))
+            look = replace(style(rng, heavy), variables=0.0, clutter=0.0)
+            drawn[size].append(Image.fromarray(255 - own(mol, rng, look).ink))
         if all(len(row) == each for row in drawn.values()):
             break
     return drawn

@@ -14,6 +14,7 @@ from typing import Any
 from molgaze.picture import PictureError, load
 from molgaze.reading import Reading
 
+
 def molfile(*atoms: tuple[str, float, float]) -> str:
     """Two atoms and a bond."""
     lines = [f"{x:10.4f}{y:10.4f}{0:10.4f} {symbol:3} 0  0" for symbol, x, y in atoms]
@@ -31,7 +32,9 @@ class Stub:
     pictures that Pillow can open are methanol; anything else is as long as its checksum says.
     """
 
-    def __init__(self, delay: float = 0.0, model: str = "stub 1 cpu", broken: str = "") -> None:
+    def __init__(
+        self, delay: float = 0.0, model: str = "stub 1 cpu", broken: str = "", threads: int = 1
+    ) -> None:
         if broken == "die":
             os._exit(7)
         if broken:
@@ -94,6 +97,12 @@ class Stub:
             model=self.info["model"],
             ms=1.0,
         )
+
+
+def reader(weights: str | None = None, **given: Any) -> Stub:
+    """With the arguments of the reader of the command line."""
+    assert set(given) == {"device", "threads", "beam"}
+    return Stub(broken="no weights" if weights else "")
 
 
 def main(folder: str, output: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stub
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -631,3 +632,58 @@ def test_tables_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
         batch(Inputs([str(pictures)]), [out], partial(Stub, delay=0.01), workers=n)
     assert outs[0].read_bytes() == outs[1].read_bytes()
     assert np.array_equal(*(sorted(o.read_bytes().split(b"\n")) for o in outs))
+
+
+# ---- the command ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def molgaze(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line with the stub for its reader."""
+    from molgaze.cli import main
+
+    monkeypatch.setattr(batches, "Reader", stub.reader)
+    return main
+
+
+def test_command(
+    molgaze: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = folder(tmp_path / "in", 3)
+    out, more = str(tmp_path / "o.csv"), str(tmp_path / "o.sdf")
+    assert molgaze(["batch", str(pictures), "-o", out, "-o", more, "--workers", "1"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "3 pictures" in said.err
+    assert len(table(Path(out))) == 3
+    (pictures / "z.png").write_bytes(b"bad")
+    listed = tmp_path / "list"
+    listed.write_text(f"{pictures}\n")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert molgaze(["batch", "--files-from", str(listed), "-o", out, "--workers", "1"]) == 1
+    said = capsys.readouterr()
+    assert "1 not read (1 PictureError)" in said.err
+    assert molgaze(["batch", str(pictures), "-o", out, "-q", "--beam", "2"]) == 1
+    assert "beam" in capsys.readouterr().err
+    assert molgaze(["batch", str(pictures), "-o", out, "--weights", "x", "--restart"]) == 3
+    assert "no weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["x"],
+        ["x", "-o", "a.txt"],
+        ["x", "-o", "a.csv", "--workers", "0"],
+        ["x", "-o", "a.csv", "--timeout", "0"],
+        ["--files-from", "gone", "-o", "a.csv"],
+    ],
+)
+def test_wrong_commands(molgaze: Any, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert molgaze(["batch", *given]) in (1, 2)
+    assert capsys.readouterr().err
+    assert not Path("a.csv.journal").exists()

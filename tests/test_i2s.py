@@ -6,8 +6,9 @@ import argparse
 import importlib.util
 import json
 from functools import partial
+from itertools import count
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -315,6 +316,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(i2s, "Size", tiny)
     monkeypatch.setattr(i2s.Backbone, "load_imagenet", lambda self: None)
     monkeypatch.setattr(i2s, "held_out", partial(i2s.held_out, count=2))
+    ticks = count()  # a look at this clock takes a tenth of a second, however busy the machine
+    monkeypatch.setattr(i2s, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 10))
 
 
 def settings(tmp_path: Path, minutes: float, **given: Any) -> i2s.Settings:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import re
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -293,3 +299,35 @@ def test_many_requests_take_no_memory(client: TestClient) -> None:
         client.post("/read", content=body, headers=PNG)
     assert resident() - before < 20 * 2**20
     assert threading.active_count() < 40
+
+
+def test_command() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import stub, molgaze.web.server as server\nserver.Reader = stub.reader\n"
+        "from molgaze.cli import main\nsys.exit(main(['serve', *sys.argv[2:]]))"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), "--port", str(port)]
+    process = subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"molgaze: http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
+    with urllib.request.urlopen(f"http://localhost:{port}/healthz") as answer:
+        assert json.loads(answer.read())["status"] == "ok"
+    taken = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert taken.returncode != 0
+    assert "Traceback" not in taken.stderr
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert "Traceback" not in said
+    broken = subprocess.run(
+        [*command, "--weights", "x"], capture_output=True, text=True, check=False
+    )
+    assert broken.returncode == 3
+    assert "no weights" in broken.stderr
+    wrong = subprocess.run(
+        [*command, "--workers", "0"], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode in (1, 2)

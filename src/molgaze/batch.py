@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import glob
+import io
 import json
 import os
 import queue
@@ -23,7 +24,7 @@ import threading
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import Inputs, Item, arrow
+from .inputs import TIFFS, Inputs, Item, arrow, tiff_pages
 from .reader import Reader
 from .reading import Reading, write
 from .workers import TIMEOUT, Factory, Workers, cores, failure
@@ -53,7 +54,7 @@ class JournalError(ValueError):
 # ---- what was read --------------------------------------------------------------------------
 
 _ROW = re.compile(rb'\{"key": "([0-9a-f]{32})", ')
-_DIGITS = {"places": 2, "probabilities": 4, "scale": 2, "ms": 1}
+_DIGITS = {"confidence": 4, "places": 2, "probabilities": 4, "scale": 2, "ms": 1}
 
 
 def row(reading: Reading) -> dict[str, Any]:
@@ -221,6 +222,30 @@ class Journal:
             raise JournalError(f"{self.path}: damaged at byte {offset}: use --restart") from err
 
 
+# ---- for engines of clusters ----------------------------------------------------------------
+
+
+def read_rows(
+    pictures: Iterable[tuple[str, bytes | Exception]], workers: Workers
+) -> Iterator[dict[str, Any]]:
+    """Rows of pictures, those that cannot be read among them; one for each page of a TIFF.
+
+    Args:
+        pictures: names, and contents or why there are none.
+        workers: of this task; one will do.
+
+    Raises:
+        WorkerError: no reader could be started.
+    """
+    for source, content in pictures:
+        if isinstance(content, Exception):
+            yield row(failure(source, 0, content))
+            continue
+        number = tiff_pages(io.BytesIO(content)) if source.lower().endswith(TIFFS) else 1
+        for page in range(number):
+            yield row(workers.read(source, page, content))
+
+
 # ---- the run --------------------------------------------------------------------------------
 
 
@@ -288,14 +313,7 @@ def batch(
     number = workers or cores()
     log = Journal(journal or f"{targets[0]}.journal", restart)
     with log, Workers(factory, number, timeout) as pool, _Stop() as stop:
-        model = pool.start()["model"]
-        header = {
-            "journal": JOURNAL,
-            "molgaze": _version("molgaze"),
-            "rdkit": _version("rdkit"),
-            "model": model,
-            "settings": settings or {},
-        }
+        header = {"journal": JOURNAL, **header_of(pool.start()["model"], settings)}
         log.begin(header, UNLUCKY if retry else ())
         rows = _read_all(inputs, log, pool, number, stop, summary, progress or (lambda *_: 0))
         summary.pictures = len(rows)
@@ -304,6 +322,12 @@ def batch(
             _write_tables(targets, log, rows, header, summary)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def header_of(model: str, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """All that rows depend on beside their pictures."""
+    versions = {package: _version(package) for package in ("molgaze", "rdkit")}
+    return {**versions, "model": model, "settings": settings or {}}
 
 
 def _version(package: str) -> str:
@@ -450,7 +474,7 @@ def write_parquet(readings: Iterable[Reading], target: Path, header: dict[str, A
         with pa.parquet.ParquetWriter(draft, schema, compression="zstd") as out:
             chunk: list[dict[str, Any]] = []
             for reading in readings:
-                chunk.append({name: _storable(value) for name, value in row(reading).items()})
+                chunk.append(storable(row(reading)))
                 if len(chunk) == 5_000:
                     out.write_table(pa.Table.from_pylist(chunk, schema))
                     chunk.clear()
@@ -462,9 +486,12 @@ def write_parquet(readings: Iterable[Reading], target: Path, header: dict[str, A
         draft.unlink(missing_ok=True)
 
 
-def _storable(value: Any) -> Any:
-    """Bytes of file names that are not UTF-8 are spelt out."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+def storable(kept: dict[str, Any]) -> dict[str, Any]:
+    """The row with bytes of file names that are not UTF-8 spelt out."""
+    return {
+        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in kept.items()
+    }
 
 
 def parquet_schema() -> Any:
@@ -500,7 +527,6 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         action="append",
-        type=Path,
         default=[],
         metavar="OUT",
         help="." + " .".join(OUTPUTS) + "; may be given several times",
@@ -516,7 +542,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="no word but of faults")
     parser.add_argument("--no-progress", action="store_true")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="see the docs")
+    group = parser.add_argument_group("cluster (extra: ray)")
+    group.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="ray: OUT is a folder or URI"
+    )
+    group.add_argument("--gpus", type=float, default=0.0, metavar="F", help="of a worker")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -546,7 +576,8 @@ def run(args: argparse.Namespace) -> int:
     if args.engine == "ray":
         from .batch_ray import run as run_on_ray  # noqa: PLC0415
 
-        return run_on_ray(args, factory)
+        run_on_ray(args, factory)
+        return 0
     shown = sys.stderr.isatty() and not (args.quiet or args.no_progress)
     bar = _Bar(inputs) if shown else None
     try:

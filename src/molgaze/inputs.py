@@ -234,7 +234,7 @@ def _table(path: str, stamp: str, column: str | None) -> Iterator[Item]:
     pa = arrow()
     if path.lower().endswith(".parquet"):
         file = pa.parquet.ParquetFile(path)
-        name = _column(file.schema_arrow, path, column)
+        name = column_of(file.schema_arrow, path, column)
         batches = file.iter_batches(batch_size=16, columns=[name])
     else:
         memory = pa.memory_map(path)
@@ -244,7 +244,7 @@ def _table(path: str, stamp: str, column: str | None) -> Iterator[Item]:
         except pa.ArrowInvalid:
             memory.seek(0)
             batches = reader = pa.ipc.open_stream(memory)
-        name = _column(reader.schema, path, column)
+        name = column_of(reader.schema, path, column)
     row = count()
     for batch in batches:
         cells = batch.column(batch.schema.get_field_index(name))
@@ -258,7 +258,7 @@ def _bytes(cell: Any) -> bytes:
     return cell.as_py() or b""
 
 
-def _column(schema: Any, path: str, column: str | None) -> str:
+def column_of(schema: Any, path: str, column: str | None) -> str:
     """The column with the bytes; a struct as Hugging Face writes it counts for its `bytes`."""
     types = arrow().types
 

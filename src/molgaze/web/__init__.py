@@ -1,1 +1,1 @@
-"""``molgaze serve``: the reader behind HTTP, and a page to use it on (extra: serve)."""
+"""``molgaze serve``: the reader behind HTTP, and a page to use it on (extra: web)."""
