@@ -357,7 +357,7 @@ def serve(pipe: Connection, weights: Path) -> None:
             reading = reader.read(source, page=page)
             signal.setitimer(signal.ITIMER_PROF, 0)
             outcome, what = f"read: {reading.finish_reason}", reading.error or reading.smiles or ""
-            outcome = "no molecule" if reading.error else outcome
+            outcome = "read: faulty" if reading.error else outcome
         except PictureError as error:
             signal.setitimer(signal.ITIMER_PROF, 0)
             outcome, what = f"refused: {error.kind}", str(error)

@@ -312,21 +312,26 @@ def test_command() -> None:
     command = [sys.executable, "-c", code, str(Path(__file__).parent), "--port", str(port)]
     process = subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    assert process.stderr.readline() == f"molgaze: http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
-    with urllib.request.urlopen(f"http://localhost:{port}/healthz") as answer:
-        assert json.loads(answer.read())["status"] == "ok"
-    taken = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert taken.returncode != 0
-    assert "Traceback" not in taken.stderr
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode in (0, 130, -signal.SIGINT)
-    assert "Traceback" not in said
+    try:
+        said = process.stderr.readline()
+        assert said == f"molgaze: http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
+        with urllib.request.urlopen(f"http://localhost:{port}/healthz") as answer:
+            assert json.loads(answer.read())["status"] == "ok"
+        taken = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert taken.returncode == 1
+        assert taken.stderr == f"molgaze: 127.0.0.1, port {port}: Address already in use\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert "Traceback" not in said
+    finally:
+        process.kill()
+        process.communicate()
     broken = subprocess.run(
         [*command, "--weights", "x"], capture_output=True, text=True, check=False
     )
     assert broken.returncode == 3
-    assert "no weights" in broken.stderr
+    assert broken.stderr == "molgaze: no weights\n"
     wrong = subprocess.run(
         [*command, "--workers", "0"], capture_output=True, text=True, check=False
     )

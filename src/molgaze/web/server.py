@@ -12,7 +12,9 @@ import argparse
 import asyncio
 import ipaddress
 import math
+import os
 import re
+import socket
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -215,7 +217,11 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        await desk.open()
+        try:
+            await desk.open()
+        except WorkerError as err:
+            app.state.fault = str(err)
+            raise
         try:
             yield
         finally:
@@ -584,23 +590,30 @@ def run(args: argparse.Namespace) -> int:
         deadline=args.timeout + 40,
         hosts=tuple(args.allow_host),
     )
-    config = uvicorn.Config(
-        application(factory, limits),
-        host=args.host,
-        port=args.port,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=16 * args.admit,
-        timeout_keep_alive=5,
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    try:
+        listening = socket.create_server((args.host, args.port), family=family)
+    except OSError as err:
+        said = os.strerror(err.errno) if err.errno and err.errno > 0 else str(err)
+        raise OSError(f"{args.host}, port {args.port}: {said}") from err
+    app = application(factory, limits)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=16 * args.admit,
+            timeout_keep_alive=5,
+        )
     )
-    server = _Server(config)
     shown = f"[{args.host}]" if ":" in args.host else args.host
     server.told = f"http://{shown.replace('0.0.0.0', 'localhost')}:{args.port}/"
     server.shown = args.open
-    server.run()
+    with listening:
+        server.run(sockets=[listening])
     if not server.started:
-        raise WorkerError("the server did not start: see above")
+        raise WorkerError(getattr(app.state, "fault", "the server did not start"))
     return 0
 
 
