@@ -25,8 +25,10 @@ from typing import IO, Any
 
 from .picture import MAX_BYTES, PictureError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp")
-PICTURES += (".ppm", ".pgm", ".pbm")
+PICTURES = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"),
+    *(".ppm", ".pgm", ".pbm"),
+)
 """Looked for in folders and archives; a file that is named is opened whatever its suffix."""
 TIFFS = (".tif", ".tiff")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")

@@ -19,7 +19,7 @@ import sys
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -610,7 +610,7 @@ def run(args: argparse.Namespace) -> int:
     shown = f"[{args.host}]" if ":" in args.host else args.host
     server.told = f"http://{shown.replace('0.0.0.0', 'localhost')}:{args.port}/"
     server.shown = args.open
-    with listening:
+    with listening, suppress(SystemExit):  # uvicorn's way to say that it did not start
         server.run(sockets=[listening])
     if not server.started:
         raise WorkerError(getattr(app.state, "fault", "the server did not start"))
