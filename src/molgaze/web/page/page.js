@@ -89,7 +89,10 @@ function next() {
   }
   const left = items.filter((i) => i.state === "waiting" || i.state === "reading").length;
   if (left) say(left > 1 ? `Reading; ${left} to go` : "Reading");
-  else if (items.length > 1) say(`All ${items.length} read.`);
+  else if (items.length > 1) {
+    const failed = items.filter((i) => i.fault || i.reading?.error).length;
+    say(failed ? `${items.length - failed} read, ${failed} not.` : `All ${items.length} read.`);
+  }
   else if (items.length) say("");
 }
 
