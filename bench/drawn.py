@@ -65,7 +65,7 @@ def molecules(files: list[Path], count: int, rng: np.random.Generator) -> list[s
         for line in lines:
             mol = Chem.MolFromSmiles(line)
             if len(found) < wanted and mol and 1 <= mol.GetNumHeavyAtoms() <= MAX_HEAVY:
-                found.append(Chem.CanonSmiles(line))
+                found.append(Chem.MolToSmiles(mol))
     return found
 
 
