@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from . import walk
 from .evidence import Leftover, leftovers
+from .sites import CELL, TABLES, Sites, padded, sites
 
-CELL = 8  # pixels a side; what the encoder makes one feature of
-INK_LEVEL = 45 / 255  # a cell darker than this somewhere has ink
 MAX_TOKENS = 800
-FORMAT = "1"  # of the pair of graphs; a reader refuses any other
+FORMAT = "2"  # of the pair of graphs; a reader refuses any other
 
 Floats = NDArray[np.float32]
 
@@ -43,6 +42,8 @@ class Walk:
     score: float
     """Log-probability of the whole walk."""
     ended: bool
+    unread: float = 0.0
+    """Bonds' worth of ink that grows out of what was read without belonging to it."""
 
 
 # --- which tokens may follow ---
@@ -172,9 +173,10 @@ class Net:
         sizes = json.loads(self.metadata["size"])
         self.hidden, self.location = int(sizes["hidden"]), int(sizes["location"])
 
-    def encode(self, ink: Floats) -> tuple[Floats, Floats]:
-        """Ink (8h, 8w) to features (1, D, h, w) and attention keys (h, w, A)."""
-        features, keys = self._encoder.run(["features", "keys"], {"ink": ink[None, None]})
+    def encode(self, found: Sites) -> tuple[Floats, Floats]:
+        """The sites of a picture to features (N8, D) and attention keys (N8, A)."""
+        inputs = {name: getattr(found, name) for name in TABLES}
+        features, keys = self._encoder.run(["features", "keys"], inputs)
         return features, keys
 
     def step(self, **inputs: Any) -> list[Any]:
@@ -189,22 +191,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def inked_cells(ink: Floats, spread: bool = True) -> NDArray[np.int64]:
-    """(L, 2) x and y of the cells of an ink map (8h, 8w) with ink in them or, if ``spread``,
-    beside them.
-    """
-    padded = np.pad(ink, ((1, 0), (1, 0)), mode="reflect")
-    smooth = (padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]) / 4
-    h, w = ink.shape[0] // CELL, ink.shape[1] // CELL
-    full = np.pad(smooth.reshape(h, CELL, w, CELL).max((1, 3)) > INK_LEVEL, 1)
-    near = full[1:-1, 1:-1].copy()
-    for dy in range(3) if spread else ():
-        for dx in range(3):
-            near |= full[dy : dy + h, dx : dx + w]
-    y, x = np.nonzero(near)
-    return np.stack([x, y], 1).astype(np.int64)
 
 
 # --- reading ---
@@ -251,11 +237,11 @@ class _Path:
             self,
         )
 
-    def walk(self) -> Walk:
+    def walk(self, unread: float) -> Walk:
         """What the user of this module gets."""
         tokens = tuple(walk.VOCABULARY[t] for t in self.tokens[1:])
         places = (np.array(self.places, np.float32).reshape(-1, 2) + 0.5) * CELL
-        return Walk(tokens, places, self.probabilities, self.score, self.ended)
+        return Walk(tokens, places, self.probabilities, self.score, self.ended, unread)
 
 
 @dataclass(frozen=True)
@@ -263,10 +249,14 @@ class _View:
     """One encoded picture: what every step looks at."""
 
     net: Net
-    features: Floats
+    found: Sites
+    features: Floats  # (L + 1, D), paper's first
     keys: Floats  # (L, A)
-    cells: NDArray[np.int64]  # (L, 2) inked, or beside ink
-    inked: NDArray[np.int64]  # (.., 2) inked themselves
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """(L, 2) the cells that are inked, or beside ink."""
+        return self.found.cells
 
     def step(self, paths: list[_Path], only: NDArray[np.intp] | None = None) -> list[Any]:
         """One step of every path; ``only`` keeps the gaze on some of the cells."""
@@ -274,6 +264,7 @@ class _View:
         before = [p.places[-1] if p.places else (math.nan, math.nan) for p in paths]
         return self.net.step(
             features=self.features,
+            grid=self.found.grid,
             keys=self.keys if only is None else self.keys[only],
             cells=self.cells if only is None else self.cells[only],
             seen=seen if only is None else seen[:, only],
@@ -296,18 +287,15 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     Returns:
         Candidates, the most probable first; at least one unless nothing is inked.
     """
-    height, width = ink.shape
-    ink = np.pad(ink.astype(np.float32), ((0, -height % CELL), (0, -width % CELL)))
-    cells = inked_cells(ink)
-    if not len(cells):
+    found = sites(padded(ink))
+    if not len(found.cells):
         return []
-    features, keys = net.encode(ink)
-    keys = keys[cells[:, 1], cells[:, 0]]
-    view = _View(net, features, keys, cells, inked_cells(ink, spread=False))
+    features, keys = net.encode(found)
+    view = _View(net, found, features, keys[1:])
     nowhere = np.full((1, 2), np.nan, np.float32)
-    memory = np.zeros(net.hidden, np.float32), np.zeros((len(cells), net.location), np.float32)
-    found = _search(view, [_Path(*memory, nowhere, nowhere)], beam)
-    return [_completed(view, path).walk() for path in found]
+    marks = np.zeros((len(found.cells), net.location), np.float32)
+    start = _Path(np.zeros(net.hidden, np.float32), marks, nowhere, nowhere)
+    return [_completed(view, path) for path in _search(view, [start], beam)]
 
 
 def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
@@ -355,7 +343,7 @@ def _choose(
 # --- a second look ---
 
 
-def _completed(view: _View, path: _Path) -> _Path:
+def _completed(view: _View, path: _Path) -> Walk:
     """Look again where ink was passed over: go back to the atom it grows out of, and walk on."""
     left = _leftovers(view, path)
     for _ in range(SECOND_LOOKS):
@@ -370,12 +358,12 @@ def _completed(view: _View, path: _Path) -> _Path:
         if not longer.ended or sum(x.length for x in still) >= sum(x.length for x in left):
             break
         path, left = longer, still
-    return path
+    return path.walk(sum(x.length for x in left))
 
 
 def _leftovers(view: _View, path: _Path) -> list[Leftover]:
     words = [walk.VOCABULARY[t] for t in path.tokens[1:]]
-    return leftovers(view.inked, walk.decode(words, np.array(path.places))[0])
+    return leftovers(view.found.cells[view.found.inked], walk.decode(words, np.array(path.places))[0])
 
 
 def _back_to(view: _View, path: _Path, atom: NDArray[np.float64]) -> _Path | None:

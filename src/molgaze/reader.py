@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import gaze, walk
-from .evidence import leftovers
-from .gaze import CELL, WORTH_A_LOOK, Net, Walk
+from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
 from .reading import Reading
@@ -132,12 +130,8 @@ class Reader:
         return best
 
     def _attempt(self, picture: Picture) -> _Attempt:
-        height, width = picture.ink.shape
-        ink = gaze.inked_cells(
-            np.pad(picture.ink, ((0, -height % CELL), (0, -width % CELL))), spread=False
-        )
         walks = gaze.read(self._net, picture.ink, self._beam)
-        attempts = [_attempt(picture, w, ink) for w in walks]
+        attempts = [_attempt(picture, w) for w in walks]
         if not attempts:
             return _Attempt(picture)
         best = max(attempts, key=_Attempt.merit)
@@ -200,8 +194,6 @@ class _Attempt:
     """What the walk drew, in pixels of the original picture."""
     molecule: Molecule | None = None
     warnings: tuple[str, ...] = ()
-    unread: float = 0.0
-    """Bonds' worth of ink that the reading leaves over."""
     others: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -209,14 +201,14 @@ class _Attempt:
         """Log-probability of the walk, less what the picture says against it."""
         if self.walk is None or self.molecule is None:
             return -50.0
-        return max(self.walk.score - UNREAD_COST * self.unread, -50.0)
+        return max(self.walk.score - UNREAD_COST * self.walk.unread, -50.0)
 
     @property
     def is_doubtful(self) -> bool:
         """True where another scale may well do better."""
         if self.walk is None or self.molecule is None:
             return True
-        return min(self.walk.probabilities) < DOUBTFUL or self.unread > WORTH_A_LOOK
+        return min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
 
     def merit(self) -> tuple[bool, float]:
         """What attempts are compared by: molecules first, then the score a token."""
@@ -232,8 +224,8 @@ class _Attempt:
         return max(float(np.median(lengths)), 1.0)
 
 
-def _attempt(picture: Picture, read: Walk, ink: NDArray[np.int64]) -> _Attempt:
-    """What a walk over a picture amounts to; ink (L, 2) is the inked cells."""
+def _attempt(picture: Picture, read: Walk) -> _Attempt:
+    """What a walk over a picture amounts to."""
     graph, faults = walk.decode(read.tokens, picture.to_original(read.places))
     attempt = _Attempt(picture, read, graph)
     if not graph.atoms:
@@ -246,6 +238,4 @@ def _attempt(picture: Picture, read: Walk, ink: NDArray[np.int64]) -> _Attempt:
     attempt.warnings = (*attempt.molecule.warnings, *faults)
     if not read.ended:
         attempt.warnings += ("the reading was cut off at its longest",)
-    in_cells, _ = walk.decode(read.tokens, read.places / CELL - 0.5)
-    attempt.unread = sum(left.length for left in leftovers(ink, in_cells))
     return attempt

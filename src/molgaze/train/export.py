@@ -1,10 +1,10 @@
 """Trained weights to two ONNX graphs, checked against PyTorch before they are let go.
 
-``encoder.onnx``: ``ink`` (1, 1, 8h, 8w) -> ``features`` (1, D, h, w), ``keys`` (h, w, A).
+``encoder.onnx``: the tables of :mod:`molgaze.sites` -> ``features`` (N8, D), ``keys`` (N8, A).
 
 ``step.onnx``, for K walks over one picture with L inked cells:
 
-    features, keys (L, A), cells (L, 2) int64
+    features, grid (h, w) int64, keys (L, A), cells (L, 2) int64
     seen (K, L, E)          marks so far, seen from the cells, without the newest
     atoms, bonds (K, S, 2)  every mark so far, the newest last; NaN for none
     hidden (K, H), token (K,) int64, place (K, 2)  the last step's; NaN at the start
@@ -35,10 +35,11 @@ from torch import Tensor, nn
 from .. import gaze, walk
 from ..picture import PictureError
 from ..reader import Reader
+from ..sites import CELL, TABLES, Sites, sites
 from .corpus import Corpus
 from .fit import load_model
 from .hands import hand
-from .model import CELL, Gaze, Location
+from .model import Gaze, Location
 from .spoil import spoil
 
 PEAKS = 2  # places offered at each step
@@ -55,10 +56,11 @@ class EncoderGraph(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, ink: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.model.encoder(ink)
-        keys = self.model.w1(features[0].permute(1, 2, 0))
-        return features, keys
+    def forward(
+        self, patches: Tensor, down4: Tensor, near4: Tensor, down8: Tensor, near8: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        features = self.model.encoder(patches, down4, near4, down8, near8)
+        return features, self.model.w1(features)
 
 
 class StepGraph(nn.Module):
@@ -71,6 +73,7 @@ class StepGraph(nn.Module):
     def forward(
         self,
         features: Tensor,
+        grid: Tensor,
         keys: Tensor,
         cells: Tensor,
         seen: Tensor,
@@ -103,7 +106,9 @@ class StepGraph(nn.Module):
         ).sum(1)  # (K, P, E)
         words, states = [], []
         for p in range(PEAKS):
-            word, state = model.step(features, hidden, token, place, chosen[:, p], here[:, p])
+            word, state = model.step(
+                features, grid, hidden, token, place, chosen[:, p], here[:, p]
+            )
             words.append(word)
             states.append(state)
         return (
@@ -122,10 +127,12 @@ class TorchNet:
         self._encoder, self._step = EncoderGraph(model).eval(), StepGraph(model).eval()
         self.hidden, self.location = model.size.hidden, model.size.location
 
-    def encode(self, ink: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def encode(self, found: Sites) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As ``encoder.onnx``."""
         with torch.no_grad():
-            features, keys = self._encoder(torch.from_numpy(ink)[None, None])
+            features, keys = self._encoder(
+                *(torch.from_numpy(getattr(found, name)) for name in TABLES)
+            )
         return features.numpy(), keys.numpy()
 
     def step(self, **inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
@@ -237,8 +244,14 @@ Shapes = dict[str, tuple[Tensor, dict[int, str]]]
 
 
 def _encoder_shapes() -> tuple[Shapes, list[str]]:
-    ink = torch.rand(1, 1, 10 * CELL, 14 * CELL)
-    return {"ink": (ink, {2: "height", 3: "width"})}, ["features", "keys"]
+    ink = np.zeros((10 * CELL, 14 * CELL), np.float32)
+    ink[20:50, 30:33] = 1
+    found = sites(ink)
+    axes = {"patches": {0: "N2"}, "down4": {0: "N4"}, "near4": {0: "N4"}, "down8": {0: "N8"}}
+    shapes = {
+        name: (torch.from_numpy(getattr(found, name)), axes.get(name, {1: "N8"})) for name in TABLES
+    }
+    return shapes, ["features", "keys"]
 
 
 def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
@@ -246,7 +259,8 @@ def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
     n, k, s = len(cells), 3, 4
     marks = torch.rand(k, s, 2) * 8
     shapes: Shapes = {
-        "features": (torch.rand(1, size.features, 10, 14), {2: "h", 3: "w"}),
+        "features": (torch.rand(30, size.features), {0: "N8"}),
+        "grid": (torch.arange(140).view(10, 14) % 30, {0: "h", 1: "w"}),
         "keys": (torch.rand(n, size.attention), {0: "L"}),
         "cells": (cells, {0: "L"}),
         "seen": (torch.rand(k, n, size.location), {0: "K", 1: "L"}),

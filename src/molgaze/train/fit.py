@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,16 +32,16 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from .. import walk
+from ..sites import CELL, Sites, padded, sites
 from .corpus import Corpus
 from .draw import Drawing, nothing
 from .hands import hand
-from .model import CELL, Batch, Gaze, Loss, Size, loss
+from .model import Batch, Gaze, Loss, Size, loss
 from .spoil import spoil
 
 MAX_TOKENS = 320
 EMPTY = 0.008  # share of pictures without a molecule
-MEDIUM = 36_000  # pixels of a medium picture at reading scale
-INK = 45  # of 255: a cell darker than this somewhere has ink
+MEDIUM = 240  # inked cells of a medium picture
 MAX_CELLS = 6000  # of 8x8 pixels; 620 x 620 pixels at reading scale
 
 
@@ -72,7 +73,7 @@ class Settings:
     """All chance comes from here."""
     device: str = "cpu"
     """cpu or cuda."""
-    start: Path | None = None
+    weights: Path | None = None
     """Weights to start from (an earlier run's file, or exported half-precision weights)."""
     save_minutes: float = 3.0
     """Time between saves."""
@@ -87,7 +88,7 @@ class Settings:
 class Example:
     """One spoiled picture and its walk."""
 
-    ink: NDArray[np.uint8]  # (H, W)
+    sites: Sites
     tokens: list[int]
     places: NDArray[np.float32]  # (T + 1, 2), cells
     atoms: NDArray[np.float32]
@@ -113,7 +114,7 @@ def example(drawing: Drawing) -> Example | None:
     none = (math.nan, math.nan)
     marks = [trail.step(w, (x, y)) for w, (x, y) in zip(words, places, strict=True)]
     return Example(
-        drawing.ink,
+        sites(padded(drawing.ink) / np.float32(255), upward=True),
         [walk.TOKEN_ID[word] for word in words],
         to_cells(places),
         to_cells(np.array([atom or none for atom, _ in marks])),
@@ -121,61 +122,87 @@ def example(drawing: Drawing) -> Example | None:
     )
 
 
-def inked_cells(ink: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(L, 2) x and y of the cells with ink in them or beside them; ink (8h, 8w)."""
-    h, w = ink.shape[0] // CELL, ink.shape[1] // CELL
-    smooth = cv2.blur(ink, (2, 2))  # a lone grey pixel is noise
-    full = smooth.reshape(h, CELL, w, CELL).max((1, 3)) > INK
-    near = cv2.dilate(full.astype(np.uint8), np.ones((3, 3), np.uint8))
-    y, x = np.nonzero(near)
-    return np.stack([x, y], 1).astype(np.int64)
-
-
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pad examples to one batch; pictures to a common multiple of 8 pixels."""
+    """Examples to one batch: the sites of all pictures in one, the walks padded."""
     count = len(examples)
-    height = max(-(-e.ink.shape[0] // CELL) for e in examples) * CELL
-    width = max(-(-e.ink.shape[1] // CELL) for e in examples) * CELL
     steps = max(len(e.tokens) for e in examples)
-    ink = np.zeros((count, 1, height, width), np.float32)
     tokens = np.zeros((count, steps), np.int64)
     places, atoms, bonds = (np.full((count, steps, 2), np.nan, np.float32) for _ in range(3))
-    cells = []
     for i, e in enumerate(examples):
-        h, w = e.ink.shape
-        ink[i, 0, :h, :w] = e.ink / np.float32(255)
         n = len(e.tokens)
         tokens[i, :n] = e.tokens
         places[i, :n], atoms[i, :n], bonds[i, :n] = e.places, e.atoms, e.bonds
-        padded = np.pad(e.ink, ((0, -h % CELL), (0, -w % CELL)))
-        cells.append(inked_cells(padded))
-    most = max(max(len(c) for c in cells), 1)
-    inked = np.full((count, most, 2), -1, np.int64)
-    for i, c in enumerate(cells):
-        inked[i, : len(c)] = c
-    arrays = (ink, inked, tokens, places, atoms, bonds)
+    found = [e.sites for e in examples]
+    grid = np.zeros((count, *np.max([s.grid.shape for s in found], 0)), np.int64)
+    most = max(max(len(s.cells) for s in found), 1)
+    cells = np.full((count, most, 2), -1, np.int64)
+    rows = np.zeros((count, most), np.int64)
+    first = 0  # how many cells the pictures before have
+    for i, s in enumerate(found):
+        h, w = s.grid.shape
+        grid[i, :h, :w] = np.where(s.grid > 0, s.grid + first, 0)
+        n = len(s.cells)
+        cells[i, :n] = s.cells
+        rows[i, :n] = np.arange(first + 1, first + n + 1)
+        first += n
+    fine, middle, coarse = ([len(getattr(s, t)) for s in found] for t in ("up2", "up4", "down8"))
+    arrays = (
+        together([s.patches for s in found]),
+        together([s.down4 for s in found], fine),
+        together([s.near4 for s in found], middle),
+        together([s.down8 for s in found], middle),
+        np.stack([together(list(t), coarse) for t in zip(*(s.near8 for s in found), strict=True)]),
+        together([s.up2 for s in found], middle, 16),
+        together([s.up4 for s in found], coarse, 16),
+        grid,
+        cells,
+        rows,
+        tokens,
+        places,
+        atoms,
+        bonds,
+    )
     return Batch(*(torch.from_numpy(a) for a in arrays))
 
 
+def together(
+    tables: Sequence[NDArray[Any]], named: Sequence[int] = (), stride: int = 1
+) -> NDArray[Any]:
+    """The tables of several pictures in one, with one row 0 for the paper of all.
+
+    Args:
+        tables: each with paper's row 0.
+        named: how many sites, row 0 among them, each picture has of the kind that its table names;
+            none if the tables hold no rows.
+        stride: what a row counts for in the tables.
+    """
+    if not named:
+        return np.concatenate([tables[0][:1], *(t[1:] for t in tables)])
+    shifts = (np.cumsum(named) - np.array(named) - np.arange(len(named))) * stride
+    return np.concatenate(
+        [
+            tables[0][:1],
+            *(np.where(t > 0, t + s, 0)[1:] for t, s in zip(tables, shifts, strict=True)),
+        ]
+    )
+
+
 def shares(shelf: Sequence[Example], batch: int) -> list[list[Example]]:
-    """Cut examples into batches of similar pictures and about equal cost."""
-
-    def shape(e: Example) -> tuple[int, float]:
-        return round(math.log2(e.ink.size)), e.ink.shape[0] / e.ink.shape[1]
-
+    """Cut examples into batches of similar walks and about equal cost."""
     parts: list[list[Example]] = []
-    budget = batch * MEDIUM
-    for e in sorted(shelf, key=shape):
-        if not parts or cost(parts[-1] + [e]) > budget or len(parts[-1]) >= 2 * batch:
+    for e in sorted(shelf, key=lambda e: (len(e.tokens), len(e.sites.cells))):
+        full = parts and (
+            cost([*parts[-1], e]) > batch * MEDIUM or len(parts[-1]) >= 2 * batch
+        )
+        if not parts or full:
             parts.append([])
         parts[-1].append(e)
     return parts
 
 
 def cost(examples: Sequence[Example]) -> int:
-    """Pixels of a batch, paper and padding included."""
-    height = max(int(e.ink.shape[0]) for e in examples)
-    return len(examples) * height * max(int(e.ink.shape[1]) for e in examples)
+    """Inked cells of a batch, padding included."""
+    return len(examples) * max(len(e.sites.cells) for e in examples)
 
 
 class Pictures(IterableDataset[Batch]):
@@ -209,6 +236,11 @@ class Pictures(IterableDataset[Batch]):
 
 
 # --- the run ---
+
+
+def fast_bf16(cuda: bool) -> bool:
+    """Whether bf16 is faster than fp32 here: on a GPU, or a processor with units for it."""
+    return cuda or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def average(mean: Gaze, model: Gaze, step: int) -> None:
@@ -289,11 +321,9 @@ def fit(settings: Settings) -> Path:
         mean.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("mean.")})
         step, seen, spent = (json.loads(metadata[k]) for k in ("step", "seen", "minutes"))
     else:
-        if settings.start:
-            model.load_state_dict(load_model(settings.start).state_dict())
+        if settings.weights:
+            model.load_state_dict(load_model(settings.weights).state_dict())
         mean.load_state_dict(model.state_dict())
-    for net in (model, mean):
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     names = {id(p): n for n, p in model.named_parameters()}
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
@@ -311,7 +341,7 @@ def fit(settings: Settings) -> Path:
                 "exp_avg_sq": state[name + ".second"].to(device),
             }
     del state
-    amp = torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16)
+    amp = torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16, enabled=fast_bf16(cuda))
     # every process must be wrapped, or their gradients would not meet
     wrapped: torch.nn.Module = Trainer(model, settings)
     if world > 1:
@@ -423,7 +453,7 @@ def held_out(settings: Settings, count: int = 256) -> list[Batch]:
         drawn = example(spoil(hand(next(molecules), rng), rng, settings.harm))
         if drawn is not None:
             shelf.append(drawn)
-    shelf.sort(key=lambda e: e.ink.size)
+    shelf.sort(key=lambda e: len(e.tokens))
     return [collate(shelf[k : k + 32]) for k in range(0, count, 32)]
 
 
@@ -438,7 +468,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of SMILES")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--shares", type=float, nargs="*", default=(), help="one for each file")
-    parser.add_argument("--start", type=Path, help="weights to start from")
+    parser.add_argument("--weights", type=Path, help="weights to start from")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     for f in fields(Settings):
         if f.type in ("float", "int"):

@@ -4,21 +4,23 @@ Attention is taught where to look: every token of a walk has a place, and the at
 step is trained towards that place. In training the context is read at the true place, so no step
 waits for another's attention; in reading the peak of the map is the place.
 
-Shapes: B pictures, T steps, L inked cells, (h, w) cells of 8x8 pixels, D features, A attention
-width, E location width, H hidden.
+Shapes: B pictures, T steps, L inked cells, (h, w) cells of 8x8 pixels, N8 sites of that size in the
+whole batch, D features, A attention width, E location width, H hidden.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..sites import DILATIONS
 from ..walk import CHARGED, VOCABULARY
 
-CELL = 8  # pixels a side
 STEREO = ("w>", "w<", "h>", "h<", "~")
 
 
@@ -49,8 +51,16 @@ class Size:
 class Batch:
     """Walks and their pictures, padded. Places in cells; NaN where there is none."""
 
-    ink: Tensor  # (B, 1, 8h, 8w) float 0..1
+    patches: Tensor  # (N2, 16), and so on: the sites of all pictures in one, see sites.py
+    down4: Tensor
+    near4: Tensor
+    down8: Tensor
+    near8: Tensor
+    up2: Tensor
+    up4: Tensor
+    grid: Tensor  # (B, h, w) the row of every cell among the sites; 0 is paper
     cells: Tensor  # (B, L, 2) int64, x and y of inked cells; padded with -1
+    rows: Tensor  # (B, L) their rows; padded with 0
     tokens: Tensor  # (B, T + 1) int64 from '<' on, 0 is padding
     places: Tensor  # (B, T + 1, 2) float
     atoms: Tensor  # (B, T + 1, 2) the atom that this token put down
@@ -60,42 +70,106 @@ class Batch:
         return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions beside the identity."""
+class _Gathered(torch.autograd.Function):
+    """A convolution over sites: every site's neighbours side by side, times one matrix.
 
-    def __init__(self, width: int, dilation: int = 1) -> None:
+    The way back gathers too. Over ``near`` tables a site is its neighbours' neighbour, at the
+    opposite tap; for ``down`` tables ``up`` names each finer site's places in the table.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, table: Tensor, up: Tensor | None) -> Tensor:
+        columns = x.index_select(0, table.flatten()).view(len(table), -1)  # (M, K C)
+        ctx.save_for_backward(columns, weight, table, up)
+        return columns @ weight
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        columns, weight, table, up = ctx.saved_tensors
+        taps = table.shape[1]
+        matrices = weight.view(taps, -1, weight.shape[1])  # (K, C, O)
+        paper = (table == 0).to(grad.dtype).t() @ grad  # (K, O) what paper did at each tap
+        inked = grad.clone()
+        inked[0] = 0
+        if up is None:
+            around = inked.index_select(0, table.flatten()).view(len(table), -1)  # (M, K O)
+            back = around @ matrices.flip(0).transpose(1, 2).reshape(-1, matrices.shape[1])
+        else:
+            parts = (inked @ weight.t()).view(-1, matrices.shape[1])  # (M K, C)
+            back = parts.index_select(0, up.flatten()).view(len(up), 4, -1).sum(1)
+        back[0] = torch.einsum("ko,kco->c", paper, matrices)
+        return back, columns.t() @ grad, None, None
+
+
+class Sparse(nn.Module):
+    """A convolution over sites, with normalisation: (N, C) to (M, O)."""
+
+    def __init__(self, taps: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
-        self.first_norm = nn.BatchNorm2d(width)
-        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm2d(width)
+        self.weight = nn.Parameter(torch.empty(taps * inputs, outputs))
+        nn.init.normal_(self.weight, std=math.sqrt(2 / (taps * inputs)))
+        self.norm = nn.BatchNorm1d(outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.first_norm(self.first(x)))
-        return F.relu(x + self.second_norm(self.second(y)))
+    def forward(
+        self, x: Tensor, table: Tensor | None = None, up: Tensor | None = None
+    ) -> Tensor:
+        """Neighbours by ``table`` (M, K) of sites ``x`` (N, C); without one, x is (M, K C)."""
+        if self.training:
+            whole = x @ self.weight if table is None else _Gathered.apply(x, self.weight, table, up)
+            normed: Tensor = self.norm(whole)
+            return normed
+        # reading: the normalisation is part of the matrix
+        norm = self.norm
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        columns = x if table is None else x[table].flatten(1)
+        return columns @ (self.weight * scale) + shift
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside the identity; the first may reach farther."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = Sparse(9, width, width), Sparse(9, width, width)
+
+    def forward(self, x: Tensor, wide: Tensor, near: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x, wide)), near))
 
 
 class Encoder(nn.Module):
-    """Ink (B, 1, 8h, 8w) to features (B, D, h, w); full resolution is left at once."""
+    """Patches of ink at the finest sites to features (N8, D) of the cells; row 0 is paper's."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
+        self.dilations = size.dilations
+        self.stem = Sparse(16, 1, size.stem)
+        self.down4 = Sparse(16, size.stem, size.fine)
+        self.fine = Residual(size.fine)
+        self.down8 = Sparse(16, size.fine, size.coarse)
+        self.coarse = nn.ModuleList(Residual(size.coarse) for _ in size.dilations)
+        self.out = nn.Linear(size.coarse, size.features)
 
-        def halve(a: int, b: int) -> list[nn.Module]:
-            # an even kernel keeps cell centres where they are: pixel 8 i + 3.5
-            return [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
-
-        self.layers = nn.Sequential(
-            *halve(1, size.stem),
-            *halve(size.stem, size.fine),
-            Residual(size.fine),
-            *halve(size.fine, size.coarse),
-            *(Residual(size.coarse, d) for d in size.dilations),
-            nn.Conv2d(size.coarse, size.features, 1),
-        )
-
-    def forward(self, ink: Tensor) -> Tensor:
-        features: Tensor = self.layers(ink)
+    def forward(
+        self,
+        patches: Tensor,
+        down4: Tensor,
+        near4: Tensor,
+        down8: Tensor,
+        near8: Tensor,
+        up2: Tensor | None = None,
+        up4: Tensor | None = None,
+    ) -> Tensor:
+        """Features of one picture's sites or of a batch's; see ``sites.py`` for the tables."""
+        x = F.relu(self.stem(patches))
+        x = F.relu(self.down4(x, down4, up2))
+        x = self.fine(x, near4, near4)
+        x = F.relu(self.down8(x, down8, up4))
+        for block, dilation in zip(self.coarse, self.dilations, strict=True):
+            x = block(x, near8[DILATIONS.index(dilation)], near8[0])
+        features: Tensor = self.out(x)
         return features
 
 
@@ -154,13 +228,25 @@ class Gaze(nn.Module):
     # --- pieces shared by training and reading ---
 
     @staticmethod
-    def read(features: Tensor, places: Tensor) -> Tensor:
-        """Features (B, D, h, w) at places (B, T, 2), bilinear: (B, T, D)."""
-        h, w = features.shape[2:]
-        x, y = places.unbind(-1)
-        grid = torch.stack([(x + 0.5) / w * 2 - 1, (y + 0.5) / h * 2 - 1], -1)
-        out = F.grid_sample(features, grid[:, :, None], align_corners=False)  # (B, D, T, 1)
-        return out[..., 0].transpose(1, 2)
+    def read(features: Tensor, grid: Tensor, places: Tensor) -> Tensor:
+        """Features (N8, D), spread over cells by grid (B, h, w), at places (B, T, 2): (B, T, D).
+
+        Between four cells in proportion; beyond the picture there is paper.
+        """
+        framed = F.pad(grid, (1, 1, 1, 1))
+        tall, wide = framed.shape[1:]
+        low = torch.floor(places)
+        x0, y0 = low.long().unbind(-1)
+        right, below = (places - low).unbind(-1)
+        total: Tensor | None = None
+        for dy, weight_y in ((1, 1 - below), (2, below)):
+            for dx, weight_x in ((1, 1 - right), (2, right)):
+                flat = (y0 + dy).clamp(0, tall - 1) * wide + (x0 + dx).clamp(0, wide - 1)
+                rows = framed.flatten(1).gather(1, flat)
+                part = F.embedding(rows, features) * (weight_x * weight_y)[..., None]
+                total = part if total is None else total + part
+        assert total is not None
+        return total
 
     def scores(self, keys: Tensor, query: Tensor, location: Tensor) -> Tensor:
         """Attention logits (B, T, L) from keys (B, L, A), query (B, T, A), location (.., E)."""
@@ -196,7 +282,15 @@ class Gaze(nn.Module):
         Returns:
             logits (B, T, V); attention logits (B, S, L), -inf outside ink; the S steps' indices.
         """
-        features = self.encoder(batch.ink)
+        features = self.encoder(
+            batch.patches,
+            batch.down4,
+            batch.near4,
+            batch.down8,
+            batch.near8,
+            batch.up2,
+            batch.up4,
+        ).float()
         noise = torch.randn_like(batch.places) * jitter if jitter else 0.0
         gaze = batch.places + noise
         before, place = gaze[:, :-1], gaze[:, 1:]
@@ -208,7 +302,7 @@ class Gaze(nn.Module):
 
         kinds = Location
         where = torch.nan_to_num(place)
-        context = self.read(features.float(), where)  # (B, T, D)
+        context = self.read(features, batch.grid, where)  # (B, T, D)
         past = torch.ones(steps, steps, device=where.device).tril()  # marks put down before t
         seen = self.location(kinds.ATOM, where, atoms) + self.location(kinds.BOND, where, bonds)
         # (B, s, t, E): mark s seen from place t; summed over s <= t
@@ -223,9 +317,7 @@ class Gaze(nn.Module):
         else:
             chosen = torch.arange(steps, device=where.device)
         valid = batch.cells[..., 0] >= 0  # (B, L)
-        index = (batch.cells[..., 1] * features.shape[3] + batch.cells[..., 0]).clamp(min=0)
-        inked = features.flatten(2).transpose(1, 2)  # (B, hw, D)
-        inked = inked.gather(1, index[..., None].expand(-1, -1, inked.shape[2]))
+        keys = F.embedding(batch.rows, self.w1(features))  # (B, L, A)
         earlier = F.pad(hidden, (0, 0, 1, 0))[:, :-1]
         query = self.w2(torch.cat([earlier, token], -1)[:, chosen])
         marks = self.location(kinds.ATOM, batch.cells, atoms)
@@ -233,16 +325,10 @@ class Gaze(nn.Module):
         spots = torch.matmul(past[chosen], marks.flatten(2))  # (B, S, L E)
         spots = spots.view(*spots.shape[:2], *marks.shape[2:])
         spots = spots + self.location(kinds.GAZE, batch.cells, before[:, chosen])
-        scores = self.scores(self.w1(inked), query, spots).float()
+        scores = self.scores(keys, query, spots).float()
         return logits.float(), scores.masked_fill(~valid[:, None], -torch.inf), chosen
 
     # --- reading: one step, the gaze its own ---
-
-    def look(self, features: Tensor, cells: Tensor) -> Tensor:
-        """Attention keys (1, L, A) of the inked cells (L, 2) of one picture's features."""
-        inked = features[0, :, cells[:, 1], cells[:, 0]].transpose(0, 1)  # (L, D)
-        keys: Tensor = self.w1(inked)[None]
-        return keys
 
     def attend(
         self,
@@ -267,6 +353,7 @@ class Gaze(nn.Module):
     def step(
         self,
         features: Tensor,
+        grid: Tensor,
         hidden: Tensor,
         token: Tensor,
         before: Tensor,
@@ -276,10 +363,10 @@ class Gaze(nn.Module):
         """Read at the chosen places: token log-probabilities (K, V) and the new hidden (K, H).
 
         Args:
-            features: (1, D, h, w). hidden: (K, H). token: (K,). before, place: (K, 2) last and
+            features: (N8, D). grid: (h, w). hidden: (K, H). token: (K,). before, place: (K, 2) last and
                 new gaze. here: (K, E) marks so far seen from the new place.
         """
-        context = self.read(features, place[None])[0]
+        context = self.read(features, grid[None], place[None])[0]
         given = torch.cat([context, here, self.embedding(token), self.motion(place, before)], -1)
         out, _ = self.gru(given[:, None], hidden[None])
         hidden = out[:, 0]
