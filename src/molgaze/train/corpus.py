@@ -11,6 +11,8 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCoordGen, rdDepictor
 
+from .cages import draw_in_space, hang
+
 MAX_HEAVY = 80
 HELD_OUT = 200  # every 200th line is never trained on
 
@@ -33,7 +35,9 @@ def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
     """Give a molecule 2D coordinates by one of several methods; False if none are sound."""
     pick = rng.random()
     with rdBase.BlockLogs():
-        if pick < 0.25:
+        if rng.random() < 0.6 and draw_in_space(mol, rng):
+            pass
+        elif pick < 0.25:
             try:
                 rdCoordGen.AddCoords(mol)
             except (RuntimeError, ValueError):
@@ -44,6 +48,10 @@ def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
             )
     if rng.random() < 0.3:
         _fold_oxides(mol, rng)
+    if rng.random() < 0.3:
+        _cross_ends(mol, rng)
+    if rng.random() < 0.7:
+        _part_fragments(mol, rng)
     xy = mol.GetConformer().GetPositions()[:, :2]
     if not np.isfinite(xy).all():
         return False
@@ -100,16 +108,79 @@ def _stereo(mol: Chem.Mol, rng: np.random.Generator) -> None:
 
 
 def _hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
-    """Draw the hydrogen of some stereocentres in rings, as natural-product chemists do."""
-    centres = [
-        a.GetIdx()
-        for a in mol.GetAtoms()
-        if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
-        and a.GetTotalNumHs() == 1
-        and a.IsInRing()
-        and rng.random() < 0.6
-    ]
-    return Chem.AddHs(mol, onlyOnAtoms=centres) if centres else mol
+    """Draw some hydrogens as atoms: of stereocentres in rings, as natural-product chemists do, or
+    of aldehydes, alkynes, alkenes and amides.
+    """
+    in_rings = rng.random() < 0.6
+    share = 0.6 if in_rings else 0.35
+
+    def is_shown(atom: Chem.Atom) -> bool:
+        if atom.GetTotalNumHs() != 1 or atom.GetFormalCharge():
+            return False
+        is_centre = atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+        if in_rings:
+            return is_centre and atom.IsInRing()
+        is_flat = atom.GetHybridization() in (
+            Chem.HybridizationType.SP,
+            Chem.HybridizationType.SP2,
+        )
+        return is_flat and not (atom.GetIsAromatic() and atom.GetAtomicNum() == 6)
+
+    shown = [a.GetIdx() for a in mol.GetAtoms() if is_shown(a) and rng.random() < share]
+    return Chem.AddHs(mol, onlyOnAtoms=shown) if shown else mol
+
+
+PARTNERS = (
+    *("Cl", "Cl", "Cl", "Cl", "Cl.Cl", "Cl.Cl", "Cl.Cl.Cl", "Br", "Br", "Br.Br", "I", "O", "O"),
+    *("O.O", "O.O.O", "Cl.O", "CS(=O)(=O)O", "OS(=O)(=O)O", "OC(=O)C(F)(F)F", "OC(=O)C=CC(=O)O"),
+    *("OC(=O)/C=C/C(=O)O", "OC(=O)/C=C\\C(=O)O", "OC(=O)C(=O)O", "CC(=O)O", "ON(=O)=O", "OP(O)(O)=O"),
+    *("OC(=O)C(O)C(O)C(=O)O", "OC(=O)CC(O)(CC(=O)O)C(=O)O", "Cc1ccc(cc1)S(=O)(=O)O", "CO", "C(C)O"),
+)  # of salts and solvates
+
+
+def _salt(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
+    """Put an acid, water or the like beside a molecule."""
+    text = PARTNERS[int(rng.integers(len(PARTNERS)))].replace("ON(=O)=O", "O[N+](=O)[O-]")
+    return Chem.CombineMols(mol, Chem.MolFromSmiles(text))
+
+
+def _part_fragments(mol: Chem.Mol, rng: np.random.Generator) -> None:
+    """Move the smaller fragments away from the largest, most often to the right, in a row."""
+    fragments = Chem.GetMolFrags(mol)
+    if len(fragments) < 2:
+        return
+    conformer = mol.GetConformer()
+    xy = conformer.GetPositions()[:, :2]
+    first, *others = sorted(fragments, key=len, reverse=True)
+    low, high = xy[list(first)].min(0), xy[list(first)].max(0)
+    level = float(low[1] + (high[1] - low[1]) * rng.uniform(0.2, 0.8))
+    side = 1 if rng.random() < 0.85 else -1
+    edge = float(high[0] if side > 0 else low[0])
+    for fragment in others:
+        spots = xy[list(fragment)]
+        edge += side * 1.5 * float(rng.uniform(1.2, 6.0))
+        near = spots[:, 0].min() if side > 0 else spots[:, 0].max()
+        shift = (edge - near, level - float(spots[:, 1].mean()))
+        for i in fragment:
+            conformer.SetAtomPosition(i, (xy[i, 0] + shift[0], xy[i, 1] + shift[1], 0.0))
+        edge += side * float(np.ptp(spots[:, 0]))
+
+
+def _cross_ends(mol: Chem.Mol, rng: np.random.Generator) -> None:
+    """Draw CF3, CMe3 and the like as a cross, with right angles."""
+    conformer = mol.GetConformer()
+    for atom in mol.GetAtoms():
+        around = atom.GetNeighbors()
+        ends = [a.GetIdx() for a in around if a.GetDegree() == 1]
+        if len(around) != 4 or len(ends) != 3 or rng.random() < 0.3:
+            continue
+        middle = conformer.GetPositions()[atom.GetIdx(), :2]
+        (root,) = (a.GetIdx() for a in around if a.GetIdx() not in ends)
+        away = middle - conformer.GetPositions()[root, :2]
+        across = np.array([-away[1], away[0]])
+        for i, way in zip(ends, (away, across, -across), strict=True):
+            x, y = middle + way
+            conformer.SetAtomPosition(i, (float(x), float(y), 0.0))
 
 
 class Corpus:
@@ -153,10 +224,14 @@ class Corpus:
                 mol = Chem.MolFromSmiles(smiles)
                 if mol is None or not 1 <= mol.GetNumHeavyAtoms() <= MAX_HEAVY:
                     continue
+                if rng.random() < 0.035:
+                    mol = hang(mol, rng)
                 if rng.random() < 0.12:
                     _stereo(mol, rng)
-                if rng.random() < 0.15:
+                if rng.random() < 0.22:
                     mol = _hydrogens(mol, rng)
+                if rng.random() < 0.05:
+                    mol = _salt(mol, rng)
                 if layout(mol, rng):
                     return mol
 

@@ -35,6 +35,9 @@ FONT_NAMES = re.compile(
 FONT_REFUSED = re.compile(r"(Math|Symbol|D050000L|Z003|chorus|FreeMono(Oblique|BoldOblique))", re.I)
 
 
+COUNTED = {8: "H2O", 9: "HF", 17: "HCl", 35: "HBr", 53: "HI"}  # what stands beside salts
+
+
 @dataclass
 class Drawing:
     """A picture of a molecule and what it shows, in the picture's own pixels."""
@@ -59,6 +62,8 @@ class Style:
     dashed: bool = False  # a hashed wedge is a dashed line along the bond
     waves: bool = False  # bonds of some carbons without stereo are wavy
     dots: bool = False  # a dot stands before a salt's partner
+    counts: bool = False  # equal partners are written once, with their number
+    partner_font: str = ""  # of single atoms that stand alone, if it is another
     font: str = ""
     size: float = 0.5  # cap height
     sub: float = 0.7  # size of subscripts
@@ -126,9 +131,10 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
     u = rng.random
     bond = float(np.exp(rng.normal(math.log(44.0), 0.35)))
     bond = min(max(bond, 22.0), 80.0 if heavy < 30 else 56.0 if heavy < 50 else 42.0)
-    heavy_lines = u() < 0.06
+    heavy_lines = u() < 0.09
     line = float(np.exp(rng.normal(math.log(0.058), 0.38)))
     faces = usual_fonts() if u() < 0.72 else fonts()
+    others = usual_fonts()
     return Style(
         bond=bond,
         line=min(max(line, 0.02), 0.15) * (1.6 if heavy_lines else 1.0),
@@ -138,8 +144,10 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         hashes=float(rng.uniform(0.07, 0.2)),
         hash_tapers=u() < 0.7,
         dashed=u() < 0.18,
-        waves=u() < 0.08,
-        dots=u() < 0.4,
+        waves=u() < 0.13,
+        dots=u() < 0.5,
+        counts=u() < 0.75,
+        partner_font=others[int(rng.integers(len(others)))] if u() < 0.3 else "",
         font=faces[int(rng.integers(len(faces)))],
         size=float(rng.uniform(0.36, 0.62)),
         sub=float(rng.uniform(0.6, 0.85)),
@@ -156,7 +164,7 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         symmetric=float(rng.choice([0.0, 0.15, 1.0], p=[0.6, 0.35, 0.05])),
         abbreviations=float(rng.choice([0.0, 0.4, 0.9], p=[0.45, 0.3, 0.25])),
         variables=float(rng.choice([0.0, 0.3], p=[0.94, 0.06])),
-        clutter=float(rng.choice([0.0, 1.0], p=[0.84, 0.16])),
+        clutter=float(rng.choice([0.0, 1.0], p=[0.8, 0.2])),
     )
 
 
@@ -224,6 +232,8 @@ def _levels(text: str) -> list[int]:
             levels.append(1)
         else:
             levels.append(0)
+    if text[1:] in COUNTED.values():
+        levels[0] = 0
     if len(text) > 1 and text[0].isdigit() and text[1].isdigit():
         k = len(text) - len(text.lstrip("0123456789"))
         levels[:k] = [1] * k
@@ -246,7 +256,7 @@ def _set(
         out.items.append((char, size, pen, y))
         h, w = shape.shape
         out.boxes.append((pen + left, y + top, pen + left + w, y + top + h))
-        pen += max(advance, 1.0)
+        pen += max(advance, 1.0) * (1.5 if text[1:] in COUNTED.values() and not pen else 1.0)
     first, last = out.boxes[anchor], out.boxes[anchor + whole - 1]
     return out.shifted(-(first[0] + last[2]) / 2, 0.0)
 
@@ -295,6 +305,8 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
             gone.update(set(group.atoms) - {group.anchor})
             labels[group.anchor] = f"[{group.text}]"
             reverse[group.anchor] = group.reverse
+    if look.counts:
+        _count(mol, labels, reverse, gone, rng)
     if look.variables > 0:
         for atom in mol.GetAtoms():
             i = atom.GetIdx()
@@ -346,6 +358,26 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
         rings,
         {new[i]: t for i, t in reverse.items()},
     )
+
+
+def _count(
+    mol: Chem.Mol,
+    labels: dict[int, str],
+    reverse: dict[int, str],
+    gone: set[int],
+    rng: np.random.Generator,
+) -> None:
+    """Write two or more equal fragments of one heavy atom as one, with their number: 2HCl, 3H2O."""
+    alone: dict[int, list[int]] = {}
+    for atom in mol.GetAtoms():
+        if not atom.GetDegree() and not atom.GetFormalCharge() and atom.GetAtomicNum() in COUNTED:
+            alone.setdefault(atom.GetAtomicNum(), []).append(atom.GetIdx())
+    for number, atoms in alone.items():
+        if 2 <= len(atoms) <= 6:
+            kept = atoms[int(rng.integers(len(atoms)))]
+            labels[kept] = f"[{len(atoms)}{COUNTED[number]}]"
+            reverse[kept] = labels[kept][1:-1]
+            gone.update(set(atoms) - {kept})
 
 
 def _wavy(
@@ -478,10 +510,11 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
         neighbours[a].append(b)
         neighbours[b].append(a)
 
+    looks = (replace(look, font=look.partner_font or look.font), look)  # of lone atoms, of others
     texts: dict[int, Text] = {}
     glyphs: dict[int, NDArray[np.float64]] = {}
     for i in range(len(graph.atoms)):
-        text, spots = _atom_text(i, plan, neighbours[i], xy, look, rng)
+        text, spots = _atom_text(i, plan, neighbours[i], xy, looks[bool(neighbours[i])], rng)
         if text is not None:
             texts[i] = text.shifted(xy[i, 0], xy[i, 1])
             if spots is not None:
@@ -521,14 +554,32 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
                 line,
             )
     for i, text in texts.items():
-        _paste(canvas, text, look.font)
-        if look.dots and not neighbours[i]:
-            start = min(box[0] for box in text.boxes) - 0.45 * scale
-            pen.dot((start, float(xy[i, 1])), max(0.05 * scale, line * 0.6))
+        _paste(canvas, text, looks[bool(neighbours[i])].font)
+    if look.dots:
+        for atoms in _fragments(neighbours)[1:]:
+            edges = [float(xy[i, 0]) for i in atoms]
+            edges += [box[0] for i in atoms if i in texts for box in texts[i].boxes]
+            left = min(edges)
+            level = float(xy[atoms, 1].mean())
+            away = float(rng.uniform(0.4, 1.6))
+            pen.dot((left - away * scale, level), max(0.05 * scale, line * 0.6))
     for note, font in notes:
         _paste(canvas, note.shifted(-low[0], -low[1]), font)
     shown = Graph(graph.atoms, xy, graph.bonds, {i: g - low for i, g in glyphs.items()})
     return Drawing(canvas, shown, scale)
+
+
+def _fragments(neighbours: list[list[int]]) -> list[list[int]]:
+    """The atoms of each fragment, the largest first."""
+    found: list[list[int]] = []
+    left = set(range(len(neighbours)))
+    while left:
+        atoms = [left.pop()]
+        for i in atoms:  # grows while it is walked over
+            atoms += [j for j in neighbours[i] if j in left]
+            left -= set(neighbours[i])
+        found.append(atoms)
+    return sorted(found, key=len, reverse=True)
 
 
 def _words(rng: np.random.Generator) -> str:
@@ -543,8 +594,31 @@ def _words(rng: np.random.Generator) -> str:
         *(f"Example {number}", f"Compound {number}", f"Formula {roman}", f"Ex. {number}"),
         *(f"Cpd {number}", f"Int-{number}", f"m/z {number}", f"(HTM-{number})"),
         *("mixture", "racemic", "and", "or", "cis", "trans", "+", ";", ","),
+        *("Chiral", "Chiral", "Chiral", "(Chiral)", f'compound "{number}"', f"({number}.{roman})"),
+        *(f"(interm. {number})", f"Ex. {number}, Int. {number % 9}", f", {roman}", ", or", ", and"),
+        *(f"APCI-MS m/z: {number + 200}.1 [MH+]", f"MS m/z {number + 150} (M+H)", f"E{number}"),
+        *(f"({number % 90 + 1}.{number % 30})", f"({letter.upper()}-{number % 40})", f"\u2026({number})"),
+        *(f"\u00b7\u00b7\u00b7({number})", f"Scheme {number % 20}", f"Step {number % 9}", "H", "OR"),
     )
     return known[int(rng.integers(len(known)))]
+
+
+def _lines(rng: np.random.Generator) -> list[str]:
+    """Several lines under a molecule: its formula and weight, or its name."""
+    c, h, n, o = (int(v) for v in rng.integers((5, 6, 0, 0), (40, 60, 8, 9)))
+    mass = 12.011 * c + 1.008 * h + 14.007 * n + 15.999 * o
+    if rng.random() < 0.5:
+        formula = f"C{c}H{h}" + (f"N{n}" if n else "") + (f"O{o}" if o else "")
+        lines = [formula, f"Exact Mass: {mass - 0.2:.2f}", f"Mol. Wt.: {mass:.2f}"]
+        return lines[: int(rng.integers(1, 4))]
+    parts = "methyl ethyl phenyl chloro fluoro oxo amino di tri yl one benzo pyrid in ol hydroxy ".split()
+    name = f"{int(rng.integers(1, 9))}-"
+    for _ in range(int(rng.integers(3, 12))):
+        name += parts[int(rng.integers(len(parts)))]
+        if rng.random() < 0.3:
+            name += f"-{int(rng.integers(1, 9))}-"
+    wide = int(rng.integers(18, 60))
+    return [name[k : k + wide] for k in range(0, min(len(name), 2 * wide), wide)]
 
 
 def _foreign_words(rng: np.random.Generator) -> str:
@@ -569,27 +643,33 @@ def _clutter(
 ) -> list[tuple[Text, str]]:
     """Captions and numbers near the molecule that are no part of it, each with its font."""
     out: list[tuple[Text, str]] = []
-    cap = look.size * look.bond * float(rng.uniform(0.8, 1.4))
-    foreign = caption_fonts() if rng.random() < 0.3 else ()
+    cap = look.size * look.bond * float(rng.uniform(0.7, 1.4))
+    foreign = caption_fonts() if rng.random() < 0.25 else ()
+    faces = usual_fonts() if rng.random() < 0.5 else (look.font,)
     for _ in range(1 + (rng.random() < 0.25)):
-        text = _foreign_words(rng) if foreign else _words(rng)
-        font = foreign[int(rng.integers(len(foreign)))] if foreign else look.font
-        note = _set(text, [0] * len(text), replace(look, font=font), cap, 0)
+        font = (foreign or faces)[int(rng.integers(len(foreign or faces)))]
+        below = not foreign and rng.random() < 0.2
+        lines = _lines(rng) if below else [_foreign_words(rng) if foreign else _words(rng)]
+        note = Text()
+        for k, text in enumerate(lines):
+            line = _set(text, [0] * len(text), replace(look, font=font), cap, 0)
+            start = 0.0 if below and rng.random() < 0.5 else min(box[0] for box in line.boxes)
+            note.extend(line.shifted(-start, 1.6 * cap * k))
         boxes = np.array(note.boxes)
         size = boxes[:, 2:].max(0) - boxes[:, :2].min(0)
-        gap = look.bond * float(rng.uniform(0.8, 1.6))
-        side = rng.random()
+        gap = look.bond * float(rng.uniform(0.7, 1.6) if rng.random() < 0.7 else rng.uniform(1, 5))
+        side = 0.0 if below else rng.random()
         middle = (low + high) / 2
-        spread = rng.uniform(-0.4, 0.4, 2) * (high - low)
-        if side < 0.5:
+        spread = rng.uniform(-0.5, 0.5, 2) * (high - low)
+        if side < 0.4:
             at = np.array([middle[0] + spread[0] - size[0] / 2, high[1] + gap + size[1] / 2])
-        elif side < 0.7:
+        elif side < 0.6:
             at = np.array([middle[0] + spread[0] - size[0] / 2, low[1] - gap - size[1] / 2])
         elif side < 0.9:
             at = np.array([high[0] + gap, middle[1] + spread[1]])
         else:
             at = np.array([low[0] - gap - size[0], middle[1] + spread[1]])
-        shift = at - np.array([boxes[0, 0], 0.0])
+        shift = at - np.array([boxes[:, 0].min(), 0.0])
         placed = note.shifted(float(shift[0]), float(shift[1]))
         apart = all(
             p[2] < q[0] - 5 or q[2] < p[0] - 5 or p[3] < q[1] - 5 or q[3] < p[1] - 5

@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -41,6 +42,7 @@ from .spoil import spoil
 
 MAX_TOKENS = 320
 EMPTY = 0.008  # share of pictures without a molecule
+KEPT = 1500  # drawings that wait to be spoiled again, in each drawing process
 MEDIUM = 240  # inked cells of a medium picture
 MAX_CELLS = 6000  # of 8x8 pixels; 620 x 620 pixels at reading scale
 
@@ -222,11 +224,18 @@ class Pictures(IterableDataset[Batch]):
             torch.set_num_threads(1)
         rng = np.random.default_rng([*seed, 1])
         molecules = iter(Corpus(self.settings.data, [*seed, 2], self.settings.shares))
+        drawings: deque[Drawing] = deque()  # to be spoiled a second time, much later
         while True:
             shelf: list[Example] = []
             while len(shelf) < 32 * self.settings.batch:
                 harm = self.settings.harm * min(0.3 + 3 * float(self.progress), 1.0)
-                clean = nothing(rng) if rng.random() < EMPTY else hand(next(molecules), rng)
+                if len(drawings) > KEPT and rng.random() < 0.5:
+                    clean = drawings.popleft()
+                elif rng.random() < EMPTY:
+                    clean = nothing(rng)
+                else:
+                    clean = hand(next(molecules), rng)
+                    drawings.append(clean)
                 drawn = example(spoil(clean, rng, harm))
                 if drawn is not None:
                     shelf.append(drawn)

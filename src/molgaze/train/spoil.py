@@ -120,14 +120,16 @@ def _specks(ink: Ink, bond: float, rng: np.random.Generator) -> Ink:
 
 
 def _cropped(ink: Ink, graph: Graph, rng: np.random.Generator) -> tuple[Ink, Graph]:
-    """Crop to ink with a margin; now and then through the outermost ink."""
+    """Crop to ink with a margin; now and then through the outermost ink, as by a box that was put
+    round the bonds.
+    """
     rows = np.flatnonzero(ink.max(1) > 60)
     cols = np.flatnonzero(ink.max(0) > 60)
     if not len(rows) or not len(cols):
         return ink, graph
     margin = rng.integers(2, 9, 4)
-    if rng.random() < 0.07:
-        margin[int(rng.integers(4))] = -int(rng.integers(1, 8))
+    if rng.random() < 0.14:
+        margin[int(rng.integers(4))] = -int(rng.integers(1, 13))
     top, bottom = rows[0] - margin[0], rows[-1] + 1 + margin[1]
     left, right = cols[0] - margin[2], cols[-1] + 1 + margin[3]
     before = (max(-top, 0), max(bottom - ink.shape[0], 0))
