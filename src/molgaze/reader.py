@@ -25,6 +25,7 @@ DOUBTFUL = 0.8  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
+WIDE_BEAM = 5  # for pictures whose first reading is no molecule
 
 
 class Reader:
@@ -113,7 +114,7 @@ class Reader:
 
     def _read_sheet(self, sheet: Sheet) -> _Attempt:
         """Read at the estimated scale; again where the reading itself shows a better one, or
-        where it is doubtful.
+        where it is doubtful; with a beam where no reading is a molecule.
         """
         best = self._attempt(sheet.at_scale())
         tried = [best.picture.bond]
@@ -127,10 +128,12 @@ class Reader:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
                     other = self._attempt(sheet.at_scale(bond=middle * factor))
                     best = max(best, other, key=_Attempt.merit)
+        if best.molecule is None and self._beam < WIDE_BEAM:
+            best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
         return best
 
-    def _attempt(self, picture: Picture) -> _Attempt:
-        walks = gaze.read(self._net, picture.ink, self._beam)
+    def _attempt(self, picture: Picture, beam: int | None = None) -> _Attempt:
+        walks = gaze.read(self._net, picture.ink, beam or self._beam)
         attempts = [_attempt(picture, w) for w in walks]
         if not attempts:
             return _Attempt(picture)

@@ -225,10 +225,9 @@ class Pictures(IterableDataset[Batch]):
         rng = np.random.default_rng([*seed, 1])
         molecules = iter(Corpus(self.settings.data, [*seed, 2], self.settings.shares))
         drawings: deque[Drawing] = deque()  # to be spoiled a second time, much later
-        while True:
-            shelf: list[Example] = []
-            while len(shelf) < 32 * self.settings.batch:
-                harm = self.settings.harm * min(0.3 + 3 * float(self.progress), 1.0)
+
+        def drawn() -> Example:
+            while True:
                 if len(drawings) > KEPT and rng.random() < 0.5:
                     clean = drawings.popleft()
                 elif rng.random() < EMPTY:
@@ -236,12 +235,18 @@ class Pictures(IterableDataset[Batch]):
                 else:
                     clean = hand(next(molecules), rng)
                     drawings.append(clean)
-                drawn = example(spoil(clean, rng, harm))
-                if drawn is not None:
-                    shelf.append(drawn)
+                harm = self.settings.harm * min(0.3 + 3 * float(self.progress), 1.0)
+                shown = example(spoil(clean, rng, harm))
+                if shown is not None:
+                    return shown
+
+        shelf = [drawn() for _ in range(24 * self.settings.batch)]
+        while True:
             parts = shares(shelf, self.settings.batch)
+            shelf = []
             for k in rng.permutation(len(parts)):
                 yield collate(parts[k])
+                shelf += [drawn() for _ in parts[k]]  # the next fills as this one empties
 
 
 # --- the run ---
@@ -254,7 +259,7 @@ def fast_bf16(cuda: bool) -> bool:
 
 def average(mean: Gaze, model: Gaze, step: int) -> None:
     """Move the exponential moving average of weights and buffers towards the model."""
-    decay = min(0.9995, (1 + step) / (20 + step))
+    decay = min(0.998, (1 + step) / (20 + step))
     with torch.no_grad():
         for a, b in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
             if a.is_floating_point():

@@ -119,16 +119,18 @@ def _specks(ink: Ink, bond: float, rng: np.random.Generator) -> Ink:
     return out
 
 
-def _cropped(ink: Ink, graph: Graph, rng: np.random.Generator) -> tuple[Ink, Graph]:
-    """Crop to ink with a margin; now and then through the outermost ink, as by a box that was put
-    round the bonds.
+def _cropped(
+    ink: Ink, graph: Graph, cuts: float, rng: np.random.Generator
+) -> tuple[Ink, Graph]:
+    """Crop to ink with a margin; in a share ``cuts`` of all pictures through the outermost ink, as
+    by a box that was put round the bonds.
     """
     rows = np.flatnonzero(ink.max(1) > 60)
     cols = np.flatnonzero(ink.max(0) > 60)
     if not len(rows) or not len(cols):
         return ink, graph
     margin = rng.integers(2, 9, 4)
-    if rng.random() < 0.14:
+    if rng.random() < cuts:
         margin[int(rng.integers(4))] = -int(rng.integers(1, 13))
     top, bottom = rows[0] - margin[0], rows[-1] + 1 + margin[1]
     left, right = cols[0] - margin[2], cols[-1] + 1 + margin[3]
@@ -150,6 +152,7 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
     """
     ink, graph, bond = drawing.ink, drawing.graph, drawing.bond
     u = rng.random
+    cuts = 0.15 * harm  # of the clean and of the spoiled alike
     if u() < 0.3:  # born digital, or scanned well
         harm *= 0.25
     target = TARGET_BOND * math.exp(float(rng.normal(0, 0.2)))
@@ -191,5 +194,5 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
         power = float(rng.uniform(0.6, 1.5)) if u() < 0.5 * harm else 1.0
         table = 255.0 * np.clip(np.arange(256) / 255.0 * gain, 0, 1) ** power
         ink = np.clip(table, 0, 255).astype(np.uint8)[ink]
-    ink, graph = _cropped(ink, graph, rng)
+    ink, graph = _cropped(ink, graph, cuts, rng)
     return Drawing(ink, graph, target)
