@@ -33,6 +33,8 @@ MAX_READ_PIXELS = 4_000_000  # of an ink map at reading scale
 MAX_ENLARGEMENT = 4.0
 TARGET_BOND = 20.0  # px, at reading scale
 MARGIN = 8  # px of paper around the ink, at reading scale
+SMALLER = 0.35  # of its size: a picture made so much smaller may lose its thin lines
+PLAIN_INK = 0.45  # mean ink of where ink is, at reading scale, in a drawing of usual lines
 MIN_CONTRAST = 20  # levels of 255 between paper and ink
 MIN_INK_PIXELS = 6
 
@@ -170,6 +172,8 @@ class Sheet:
             reducing_gap=3.0,
         )
         ink = np.asarray(grey, np.float32) / np.float32(255)
+        if factor < SMALLER:
+            ink = _lifted(ink)
         return Picture(ink, (x, y), factor, self.size, length, self.source)
 
 
@@ -443,6 +447,16 @@ def _otsu(counts: NDArray[np.float64]) -> int:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (mass[-1] * below - mass * below[-1]) ** 2 / (below * (below[-1] - below))
     return int(np.nanargmax(np.where(np.isfinite(between), between, 0.0)))
+
+
+def _lifted(ink: Floats) -> Floats:
+    """Ink of lines that are thinner than a pixel at reading scale, raised to be seen: by a power,
+    so that a hashed wedge stays paler than a solid one.
+    """
+    mean = float((ink**2).sum() / max(float(ink.sum()), 1e-6))
+    if not 0.02 < mean < PLAIN_INK:
+        return ink
+    return np.asarray(ink ** np.float32(math.log(PLAIN_INK) / math.log(mean)))
 
 
 def _step(level: int) -> list[int]:

@@ -130,6 +130,13 @@ def _hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     return Chem.AddHs(mol, onlyOnAtoms=shown) if shown else mol
 
 
+def _iodinate(mol: Chem.Mol, rng: np.random.Generator) -> None:
+    """Put iodine, rare and easily taken for a line, in the place of another halogen."""
+    halogens = [a for a in mol.GetAtoms() if a.GetAtomicNum() in (9, 17, 35) and a.GetDegree() == 1]
+    if halogens:
+        halogens[int(rng.integers(len(halogens)))].SetAtomicNum(53)
+
+
 PARTNERS = (
     *("Cl", "Cl", "Cl", "Cl", "Cl.Cl", "Cl.Cl", "Cl.Cl.Cl", "Br", "Br", "Br.Br", "I", "O", "O"),
     *("O.O", "O.O.O", "Cl.O", "CS(=O)(=O)O", "OS(=O)(=O)O", "OC(=O)C(F)(F)F", "OC(=O)C=CC(=O)O"),
@@ -230,6 +237,8 @@ class Corpus:
                     _stereo(mol, rng)
                 if rng.random() < 0.22:
                     mol = _hydrogens(mol, rng)
+                if rng.random() < 0.06:
+                    _iodinate(mol, rng)
                 if rng.random() < 0.05:
                     mol = _salt(mol, rng)
                 if layout(mol, rng):

@@ -132,16 +132,16 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
     bond = float(np.exp(rng.normal(math.log(44.0), 0.35)))
     bond = min(max(bond, 22.0), 80.0 if heavy < 30 else 56.0 if heavy < 50 else 42.0)
     heavy_lines = u() < 0.09
-    line = float(np.exp(rng.normal(math.log(0.058), 0.38)))
+    line = float(np.exp(rng.normal(math.log(0.052), 0.45)))
     faces = usual_fonts() if u() < 0.72 else fonts()
     others = usual_fonts()
     return Style(
         bond=bond,
-        line=min(max(line, 0.02), 0.15) * (1.6 if heavy_lines else 1.0),
+        line=min(max(line, 0.018), 0.15) * (1.6 if heavy_lines else 1.0),
         gap=float(rng.uniform(0.11, 0.27)),
         inner=float(rng.choice([0.0, rng.uniform(0.05, 0.2)], p=[0.15, 0.85])),
         wedge=float(rng.uniform(0.12, 0.36)),
-        hashes=float(rng.uniform(0.07, 0.2)),
+        hashes=float(rng.uniform(0.035, 0.2)),
         hash_tapers=u() < 0.7,
         dashed=u() < 0.18,
         waves=u() < 0.13,
