@@ -10,8 +10,8 @@ from molgaze.sites import DILATIONS, Sites, padded, sites
 
 torch = pytest.importorskip("torch")
 
-from molgaze.train.fit import Example, collate  # noqa: E402
-from molgaze.train.model import Sparse  # noqa: E402
+from molgaze.train.fit import Example, collate
+from molgaze.train.model import Batch, Sparse
 
 
 def picture(seed: int = 0, height: int = 61, width: int = 90) -> NDArray[np.float32]:
@@ -93,7 +93,9 @@ def test_gradients_are_those_of_plain_look_ups(level: str) -> None:
         (layer(x, rows, None if up is None else torch.from_numpy(up)) * aim).sum(),
         (x, layer.weight),
     )
-    plain = torch.autograd.grad(((x[rows].flatten(1) @ layer.weight) * aim).sum(), (x, layer.weight))
+    plain = torch.autograd.grad(
+        ((x[rows].flatten(1) @ layer.weight) * aim).sum(), (x, layer.weight)
+    )
     for a, b in zip(ours, plain, strict=True):
         assert torch.allclose(a, b)
 
@@ -103,7 +105,7 @@ def test_a_batch_names_the_rows_of_its_own_pictures() -> None:
     none = np.full((2, 2), np.nan, np.float32)
     batch = collate([Example(s, [1, 2], none, none, none) for s in alone])
     layer = {"down4": 0, "near4": 0, "down8": 0, "up2": 0, "up4": 0}
-    first = {name: 1 for name in layer}
+    first = dict.fromkeys(layer, 1)
     for s in alone:
         for name in layer:
             mine = getattr(s, name)[1:]
@@ -116,8 +118,8 @@ def test_a_batch_names_the_rows_of_its_own_pictures() -> None:
         assert same_cells(batch, i, s)
 
 
-def same_cells(batch: object, i: int, found: Sites) -> bool:
+def same_cells(batch: Batch, i: int, found: Sites) -> bool:
     count = len(found.cells)
-    cells, rows = batch.cells[i, :count].numpy(), batch.rows[i, :count].numpy()  # type: ignore[attr-defined]
-    grid = batch.grid[i].numpy()  # type: ignore[attr-defined]
-    return np.array_equal(cells, found.cells) and np.array_equal(grid[cells[:, 1], cells[:, 0]], rows)
+    cells, rows = batch.cells[i, :count].numpy(), batch.rows[i, :count].numpy()
+    named = batch.grid[i].numpy()[cells[:, 1], cells[:, 0]]
+    return np.array_equal(cells, found.cells) and np.array_equal(named, rows)

@@ -258,7 +258,7 @@ def test_a_run_saves_resumes_and_exports(data: Path, tmp_path: Path) -> None:
     assert net.metadata["calibration"] == "[1.0, 0.0]"
     for beam in (1, 4):
         walks = gaze.read(net, ink, beam)
-        assert 1 <= len(walks) <= beam
+        assert 1 <= len(walks) <= 2 * beam  # with and without unread lines
         scores = [w.score for w in walks]
         assert scores == sorted(scores, reverse=True)
         assert all(0 <= p <= 1.0001 for w in walks for p in w.probabilities)

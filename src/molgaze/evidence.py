@@ -1,4 +1,4 @@
-"""What a picture says against a reading of it: lines that were passed over."""
+"""What a picture says against a reading of it: ink and lines that were passed over."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from .walk import Graph
 
 LINE_REACH = 1.1  # cells: how far from a bond ink still belongs to it
 GLYPH_REACH = 1.4  # cells: how far from its place the ink of a glyph goes
+
+
+BOND_SPAN = (0.6, 1.4)  # of the median bond: how far apart two atoms that share a line may lie
+LINE_INK = 0.45  # of the ink along the bonds that were read: less than this is no line
+BESIDE = 3.5  # px to either side of a line, where there must be less ink than on it
+TAKEN = 2.5  # px: a line so near to a bond that was read is that bond
 
 
 @dataclass(frozen=True)
@@ -92,3 +98,65 @@ def _reach(graph: Graph) -> NDArray[np.float64]:
         extra = 1.0 if atom[-1] in "+-." else 0.0
         reach.append((sides[0] + extra, sides[1] + extra))
     return np.array(reach, dtype=np.float64)
+
+
+def unread_bonds(ink: NDArray[np.float32], graph: Graph) -> list[tuple[int, int]]:
+    """Pairs of atoms with a line between them that was not read, as in fused rings whose common
+    bond was passed over.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
+    """
+    if len(graph.bonds) < 3:
+        return []
+    places = graph.places
+    bonded = {frozenset((a, b)) for a, b, _ in graph.bonds}
+    ends = np.array([(a, b) for a, b, _ in graph.bonds])
+    unit = float(np.median(np.linalg.norm(places[ends[:, 0]] - places[ends[:, 1]], axis=1)))
+    distance = np.linalg.norm(places[:, None] - places, axis=-1)
+    low, high = BOND_SPAN[0] * unit, BOND_SPAN[1] * unit
+    pairs = [
+        (int(a), int(b))
+        for a, b in np.argwhere((distance > low) & (distance < high))
+        if a < b and frozenset((int(a), int(b))) not in bonded
+    ]
+    if not pairs:
+        return []
+    first, second = np.array(pairs).T
+    usual = float(np.median(_lines(ink, places[ends[:, 0]], places[ends[:, 1]])[0]))
+    on, beside = _lines(ink, places[first], places[second])
+    middle = (places[first] + places[second]) / 2
+    sure = (on > max(LINE_INK * usual, 0.2)) & (beside < 0.5 * on)
+    return [
+        pair
+        for pair, is_line, spot in zip(pairs, sure, middle, strict=True)
+        if is_line and _away(spot, places[ends]) > TAKEN
+    ]
+
+
+def _lines(
+    ink: NDArray[np.float32], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The least ink along the middle of each of M ways, and the mean ink beside it."""
+    along = end - start  # (M, 2)
+    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    across = np.stack([-along[:, 1], along[:, 0]], 1) / length
+    spots = start[:, None] + np.linspace(0.25, 0.75, 9)[:, None] * along[:, None]  # (M, 9, 2)
+
+    def at(shift: float) -> NDArray[np.float32]:
+        x, y = np.moveaxis(np.floor(spots + shift * across[:, None]).astype(np.int64), -1, 0)
+        inked = ink[np.clip(y, 0, ink.shape[0] - 1), np.clip(x, 0, ink.shape[1] - 1)]
+        return np.asarray(inked)
+
+    on = np.maximum(np.maximum(at(-1.0), at(0.0)), at(1.0))
+    beside = np.minimum(at(BESIDE), at(-BESIDE))
+    return on.min(1), beside.mean(1)
+
+
+def _away(point: NDArray[np.float64], segments: NDArray[np.float64]) -> float:
+    """Distance of a point (2,) from the nearest of some segments (M, 2, 2)."""
+    start, along = segments[:, 0], segments[:, 1] - segments[:, 0]
+    share = ((point - start) * along).sum(1) / np.maximum((along**2).sum(1), 1e-9)
+    nearest = start + np.clip(share, 0, 1)[:, None] * along
+    return float(np.linalg.norm(point - nearest, axis=1).min())

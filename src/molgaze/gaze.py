@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import walk
-from .evidence import Leftover, leftovers
+from .evidence import Leftover, leftovers, unread_bonds
 from .sites import CELL, TABLES, Sites, padded, sites
+from .walk import Graph
 
 MAX_TOKENS = 800
 FORMAT = "2"  # of the pair of graphs; a reader refuses any other
@@ -90,6 +92,7 @@ _NEW = np.array([walk.is_atom(t) or t == walk.OPEN for t in walk.VOCABULARY])
 _OLD = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
 SECOND_LOOKS = 4  # at most, a walk
 WORTH_A_LOOK = 0.6  # bonds of ink passed over
+LINE_CHANCE = 0.75  # that a line which was passed over is a bond, and which
 SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
 OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
 
@@ -249,6 +252,7 @@ class _View:
     """One encoded picture: what every step looks at."""
 
     net: Net
+    ink: Floats  # (8h, 8w)
     found: Sites
     features: Floats  # (L + 1, D), paper's first
     keys: Floats  # (L, A)
@@ -285,17 +289,20 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
         beam: how many walks are followed; 1 is greedy.
 
     Returns:
-        Candidates, the most probable first; at least one unless nothing is inked.
+        Candidates, the most probable first; at least one unless nothing is inked. A walk that left
+        lines between its atoms unread is there with and without them.
     """
-    found = sites(padded(ink))
+    ink = padded(ink)
+    found = sites(ink)
     if not len(found.cells):
         return []
     features, keys = net.encode(found)
-    view = _View(net, found, features, keys[1:])
+    view = _View(net, ink, found, features, keys[1:])
     nowhere = np.full((1, 2), np.nan, np.float32)
     marks = np.zeros((len(found.cells), net.location), np.float32)
     start = _Path(np.zeros(net.hidden, np.float32), marks, nowhere, nowhere)
-    return [_completed(view, path) for path in _search(view, [start], beam)]
+    walks = [w for path in _search(view, [start], beam) for w in _completed(view, path)]
+    return sorted(walks, key=lambda w: -w.score)
 
 
 def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
@@ -343,14 +350,16 @@ def _choose(
 # --- a second look ---
 
 
-def _completed(view: _View, path: _Path) -> Walk:
-    """Look again where ink was passed over: go back to the atom it grows out of, and walk on."""
+def _completed(view: _View, path: _Path) -> list[Walk]:
+    """Look again where ink was passed over: go back to the atom it grows out of, and walk on.
+
+    Lines between atoms that are left even so are added to a second walk.
+    """
     left = _leftovers(view, path)
     for _ in range(SECOND_LOOKS):
         if not left or left[0].length < WORTH_A_LOOK or not path.ended or path.before is None:
             break
-        graph, _ = walk.decode([walk.VOCABULARY[t] for t in path.tokens[1:]], np.array(path.places))
-        again = _back_to(view, path.before, graph.places[left[0].atom])
+        again = _back_to(view, path.before, _graph(path).places[left[0].atom])
         if again is None:
             break
         longer = _search(view, [again], 1)[0]
@@ -358,12 +367,40 @@ def _completed(view: _View, path: _Path) -> Walk:
         if not longer.ended or sum(x.length for x in still) >= sum(x.length for x in left):
             break
         path, left = longer, still
-    return path.walk(sum(x.length for x in left))
+    unread = sum(x.length for x in left)
+    graph = _graph(path)
+    in_pixels = replace(graph, places=(graph.places + 0.5) * CELL)
+    lines = unread_bonds(view.ink, in_pixels)
+    walks = [path.walk(unread + len(lines))]
+    if lines and path.ended:
+        walks.append(_with_bonds(walks[0], in_pixels, lines, unread))
+    return walks
+
+
+def _with_bonds(read: Walk, graph: Graph, lines: Sequence[tuple[int, int]], unread: float) -> Walk:
+    """A walk that ended, with single bonds more: a jump to one atom, a ring closure to another."""
+    tokens, places, probabilities = list(read.tokens), list(read.places), list(read.probabilities)
+    end = len(tokens) - 1
+    tokens[end:end] = [walk.JUMP, walk.RING] * len(lines)
+    places[end:end] = [graph.places[i] for a, b in lines for i in (b, a)]
+    probabilities[end:end] = [LINE_CHANCE] * (2 * len(lines))
+    return Walk(
+        tuple(tokens),
+        np.array(places, np.float32),
+        tuple(probabilities),
+        read.score + 2 * len(lines) * math.log(LINE_CHANCE),
+        read.ended,
+        unread,
+    )
+
+
+def _graph(path: _Path) -> Graph:
+    """What a path has drawn, in cells."""
+    return walk.decode([walk.VOCABULARY[t] for t in path.tokens[1:]], np.array(path.places))[0]
 
 
 def _leftovers(view: _View, path: _Path) -> list[Leftover]:
-    words = [walk.VOCABULARY[t] for t in path.tokens[1:]]
-    return leftovers(view.found.cells[view.found.inked], walk.decode(words, np.array(path.places))[0])
+    return leftovers(view.found.cells[view.found.inked], _graph(path))
 
 
 def _back_to(view: _View, path: _Path, atom: NDArray[np.float64]) -> _Path | None:

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from .walk import Graph
 WEIGHTS = Path(__file__).parent / "weights"
 DOUBTFUL = 0.8  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
+ODD = ("gives no stereo", "read as", "second bond", "to itself")  # warnings of what seldom is drawn
+ODD_COST = 1.0  # of the score, for each of these
+AGREEMENT = 0.02  # of the score a token, for another scale at which the same is read
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
 WIDE_BEAM = 5  # for pictures whose first reading is no molecule
@@ -124,10 +128,11 @@ class Reader:
             best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.merit)
         if best.is_doubtful:
             middle = best.picture.bond
+            attempts = [best]
             for factor in OTHER_SCALES:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
-                    other = self._attempt(sheet.at_scale(bond=middle * factor))
-                    best = max(best, other, key=_Attempt.merit)
+                    attempts.append(self._attempt(sheet.at_scale(bond=middle * factor)))
+            best = _chosen(attempts)
         if best.molecule is None and self._beam < WIDE_BEAM:
             best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
         return best
@@ -214,8 +219,12 @@ class _Attempt:
         return min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
 
     def merit(self) -> tuple[bool, float]:
-        """What attempts are compared by: molecules first, then the score a token."""
-        return self.molecule is not None, self.score / (len(self.walk.tokens) if self.walk else 1)
+        """What attempts are compared by: molecules first, then the score a token, less what is odd
+        about the molecule.
+        """
+        odd = sum(any(sign in warning for sign in ODD) for warning in self.warnings)
+        tokens = len(self.walk.tokens) if self.walk else 1
+        return self.molecule is not None, (self.score - ODD_COST * odd) / tokens
 
     @property
     def bond(self) -> float | None:
@@ -225,6 +234,18 @@ class _Attempt:
         places = self.graph.places
         lengths = [math.dist(places[a], places[b]) for a, b, _ in self.graph.bonds]
         return max(float(np.median(lengths)), 1.0)
+
+
+def _chosen(attempts: Sequence[_Attempt]) -> _Attempt:
+    """The best of some readings of one picture; that another says the same speaks for one."""
+    answers = Counter(a.molecule.smiles for a in attempts if a.molecule)
+
+    def merit(attempt: _Attempt) -> tuple[bool, float]:
+        is_molecule, score = attempt.merit()
+        others = answers[attempt.molecule.smiles] - 1 if attempt.molecule else 0
+        return is_molecule, score + AGREEMENT * others
+
+    return max(attempts, key=merit)
 
 
 def _attempt(picture: Picture, read: Walk) -> _Attempt:

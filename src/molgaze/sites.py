@@ -53,7 +53,7 @@ class Sites:
     """(N4, 4) the places in ``down8``, flat, that name a site of 4x4 pixels; 0 for none."""
 
 
-def padded(ink: NDArray[np.floating]) -> NDArray[np.float32]:
+def padded(ink: NDArray[np.number[Any]]) -> NDArray[np.float32]:
     """An ink map (H, W) with paper to the right and below, to whole cells."""
     height, width = ink.shape
     return np.pad(ink.astype(np.float32), ((0, -height % CELL), (0, -width % CELL)))

@@ -140,7 +140,14 @@ def _iodinate(mol: Chem.Mol, rng: np.random.Generator) -> None:
 PARTNERS = (
     *("Cl", "Cl", "Cl", "Cl", "Cl.Cl", "Cl.Cl", "Cl.Cl.Cl", "Br", "Br", "Br.Br", "I", "O", "O"),
     *("O.O", "O.O.O", "Cl.O", "CS(=O)(=O)O", "OS(=O)(=O)O", "OC(=O)C(F)(F)F", "OC(=O)C=CC(=O)O"),
-    *("OC(=O)/C=C/C(=O)O", "OC(=O)/C=C\\C(=O)O", "OC(=O)C(=O)O", "CC(=O)O", "ON(=O)=O", "OP(O)(O)=O"),
+    *(
+        "OC(=O)/C=C/C(=O)O",
+        "OC(=O)/C=C\\C(=O)O",
+        "OC(=O)C(=O)O",
+        "CC(=O)O",
+        "ON(=O)=O",
+        "OP(O)(O)=O",
+    ),
     *("OC(=O)C(O)C(O)C(=O)O", "OC(=O)CC(O)(CC(=O)O)C(=O)O", "Cc1ccc(cc1)S(=O)(=O)O", "CO", "C(C)O"),
 )  # of salts and solvates
 

@@ -557,12 +557,11 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
         _paste(canvas, text, looks[bool(neighbours[i])].font)
     if look.dots:
         for atoms in _fragments(neighbours)[1:]:
-            edges = [float(xy[i, 0]) for i in atoms]
-            edges += [box[0] for i in atoms if i in texts for box in texts[i].boxes]
-            left = min(edges)
+            starts = [float(xy[i, 0]) for i in atoms]
+            starts += [box[0] for i in atoms if i in texts for box in texts[i].boxes]
             level = float(xy[atoms, 1].mean())
             away = float(rng.uniform(0.4, 1.6))
-            pen.dot((left - away * scale, level), max(0.05 * scale, line * 0.6))
+            pen.dot((min(starts) - away * scale, level), max(0.05 * scale, line * 0.6))
     for note, font in notes:
         _paste(canvas, note.shifted(-low[0], -low[1]), font)
     shown = Graph(graph.atoms, xy, graph.bonds, {i: g - low for i, g in glyphs.items()})
@@ -597,8 +596,18 @@ def _words(rng: np.random.Generator) -> str:
         *("Chiral", "Chiral", "Chiral", "(Chiral)", f'compound "{number}"', f"({number}.{roman})"),
         *(f"(interm. {number})", f"Ex. {number}, Int. {number % 9}", f", {roman}", ", or", ", and"),
         *(f"APCI-MS m/z: {number + 200}.1 [MH+]", f"MS m/z {number + 150} (M+H)", f"E{number}"),
-        *(f"({number % 90 + 1}.{number % 30})", f"({letter.upper()}-{number % 40})", f"\u2026({number})"),
-        *(f"\u00b7\u00b7\u00b7({number})", f"Scheme {number % 20}", f"Step {number % 9}", "H", "OR"),
+        *(
+            f"({number % 90 + 1}.{number % 30})",
+            f"({letter.upper()}-{number % 40})",
+            f"\u2026({number})",
+        ),
+        *(
+            f"\u00b7\u00b7\u00b7({number})",
+            f"Scheme {number % 20}",
+            f"Step {number % 9}",
+            "H",
+            "OR",
+        ),
     )
     return known[int(rng.integers(len(known)))]
 
@@ -611,7 +620,7 @@ def _lines(rng: np.random.Generator) -> list[str]:
         formula = f"C{c}H{h}" + (f"N{n}" if n else "") + (f"O{o}" if o else "")
         lines = [formula, f"Exact Mass: {mass - 0.2:.2f}", f"Mol. Wt.: {mass:.2f}"]
         return lines[: int(rng.integers(1, 4))]
-    parts = "methyl ethyl phenyl chloro fluoro oxo amino di tri yl one benzo pyrid in ol hydroxy ".split()
+    parts = "methyl ethyl phenyl chloro fluoro oxo amino di tri yl one benzo pyrid in ol".split()
     name = f"{int(rng.integers(1, 9))}-"
     for _ in range(int(rng.integers(3, 12))):
         name += parts[int(rng.integers(len(parts)))]

@@ -106,9 +106,7 @@ class StepGraph(nn.Module):
         ).sum(1)  # (K, P, E)
         words, states = [], []
         for p in range(PEAKS):
-            word, state = model.step(
-                features, grid, hidden, token, place, chosen[:, p], here[:, p]
-            )
+            word, state = model.step(features, grid, hidden, token, place, chosen[:, p], here[:, p])
             words.append(word)
             states.append(state)
         return (

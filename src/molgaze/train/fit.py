@@ -193,9 +193,7 @@ def shares(shelf: Sequence[Example], batch: int) -> list[list[Example]]:
     """Cut examples into batches of similar walks and about equal cost."""
     parts: list[list[Example]] = []
     for e in sorted(shelf, key=lambda e: (len(e.tokens), len(e.sites.cells))):
-        full = parts and (
-            cost([*parts[-1], e]) > batch * MEDIUM or len(parts[-1]) >= 2 * batch
-        )
+        full = parts and (cost([*parts[-1], e]) > batch * MEDIUM or len(parts[-1]) >= 2 * batch)
         if not parts or full:
             parts.append([])
         parts[-1].append(e)

@@ -11,6 +11,7 @@ whole batch, D features, A attention width, E location width, H hidden.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,9 @@ class _Gathered(torch.autograd.Function):
         return back, columns.t() @ grad, None, None
 
 
+gathered: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor] = _Gathered.apply
+
+
 class Sparse(nn.Module):
     """A convolution over sites, with normalisation: (N, C) to (M, O)."""
 
@@ -110,13 +114,12 @@ class Sparse(nn.Module):
         nn.init.normal_(self.weight, std=math.sqrt(2 / (taps * inputs)))
         self.norm = nn.BatchNorm1d(outputs)
 
-    def forward(
-        self, x: Tensor, table: Tensor | None = None, up: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, table: Tensor | None = None, up: Tensor | None = None) -> Tensor:
         """Neighbours by ``table`` (M, K) of sites ``x`` (N, C); without one, x is (M, K C)."""
         if self.training:
-            whole = x @ self.weight if table is None else _Gathered.apply(x, self.weight, table, up)
-            normed: Tensor = self.norm(whole)
+            normed: Tensor = self.norm(
+                x @ self.weight if table is None else gathered(x, self.weight, table, up)
+            )
             return normed
         # reading: the normalisation is part of the matrix
         norm = self.norm
@@ -250,8 +253,10 @@ class Gaze(nn.Module):
 
     def scores(self, keys: Tensor, query: Tensor, location: Tensor) -> Tensor:
         """Attention logits (B, T, L) from keys (B, L, A), query (B, T, A), location (.., E)."""
-        together = keys[:, None] + query[:, :, None] + self.u(location)
-        scores: Tensor = self.v(torch.tanh(together))[..., 0]
+        together = self.u(location)  # (B, T, L, A), by far the largest array: used in place
+        together += keys[:, None]
+        together += query[:, :, None]
+        scores: Tensor = self.v(together.tanh_())[..., 0]
         return scores
 
     @staticmethod
@@ -321,10 +326,10 @@ class Gaze(nn.Module):
         earlier = F.pad(hidden, (0, 0, 1, 0))[:, :-1]
         query = self.w2(torch.cat([earlier, token], -1)[:, chosen])
         marks = self.location(kinds.ATOM, batch.cells, atoms)
-        marks = marks + self.location(kinds.BOND, batch.cells, bonds)  # (B, T, L, E)
+        marks += self.location(kinds.BOND, batch.cells, bonds)  # (B, T, L, E)
         spots = torch.matmul(past[chosen], marks.flatten(2))  # (B, S, L E)
         spots = spots.view(*spots.shape[:2], *marks.shape[2:])
-        spots = spots + self.location(kinds.GAZE, batch.cells, before[:, chosen])
+        spots += self.location(kinds.GAZE, batch.cells, before[:, chosen])
         scores = self.scores(keys, query, spots).float()
         return logits.float(), scores.masked_fill(~valid[:, None], -torch.inf), chosen
 
@@ -363,8 +368,8 @@ class Gaze(nn.Module):
         """Read at the chosen places: token log-probabilities (K, V) and the new hidden (K, H).
 
         Args:
-            features: (N8, D). grid: (h, w). hidden: (K, H). token: (K,). before, place: (K, 2) last and
-                new gaze. here: (K, E) marks so far seen from the new place.
+            features: (N8, D). grid: (h, w). hidden: (K, H). token: (K,). before, place: (K, 2) last
+                and new gaze. here: (K, E) marks so far seen from the new place.
         """
         context = self.read(features, grid[None], place[None])[0]
         given = torch.cat([context, here, self.embedding(token), self.motion(place, before)], -1)

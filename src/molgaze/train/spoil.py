@@ -119,9 +119,7 @@ def _specks(ink: Ink, bond: float, rng: np.random.Generator) -> Ink:
     return out
 
 
-def _cropped(
-    ink: Ink, graph: Graph, cuts: float, rng: np.random.Generator
-) -> tuple[Ink, Graph]:
+def _cropped(ink: Ink, graph: Graph, cuts: float, rng: np.random.Generator) -> tuple[Ink, Graph]:
     """Crop to ink with a margin; in a share ``cuts`` of all pictures through the outermost ink, as
     by a box that was put round the bonds.
     """

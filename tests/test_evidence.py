@@ -1,0 +1,79 @@
+"""What ink says against a reading: pieces and lines that were passed over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from molgaze.evidence import leftovers, unread_bonds
+from molgaze.sites import CELL, padded, sites
+from molgaze.walk import Graph
+
+BOND = 24.0
+
+
+def drawn(places: NDArray[np.float64], bonds: list[tuple[int, int]]) -> NDArray[np.float32]:
+    """Lines of two pixels between places."""
+    image = Image.new("L", (200, 200))
+    pen = ImageDraw.Draw(image)
+    for a, b in bonds:
+        pen.line([*places[a], *places[b]], fill=255, width=2)
+    return padded(np.asarray(image, np.float32) / 255)
+
+
+def fused() -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
+    """Two six-rings side by side; the common bond is the last."""
+    turns = np.radians(np.arange(30, 390, 60))
+    ring = BOND * np.stack([np.cos(turns), np.sin(turns)], 1)  # flat sides left and right
+    step = np.array([BOND * np.sqrt(3), 0.0])
+    places = np.concatenate([ring, (ring + step)[[0, 1, 4, 5]]]) + 60
+    # 0 and 5 are the right side of the first ring
+    bonds = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 7), (7, 6), (6, 9), (9, 8), (8, 5), (0, 5)]
+    return places, bonds
+
+
+def graph(places: NDArray[np.float64], bonds: list[tuple[int, int]]) -> Graph:
+    return Graph(["C"] * len(places), places, [(a, b, "-") for a, b in bonds])
+
+
+def test_the_common_bond_of_fused_rings_is_missed() -> None:
+    places, bonds = fused()
+    ink = drawn(places, bonds)
+    assert unread_bonds(ink, graph(places, bonds[:-1])) == [(0, 5)]
+    assert unread_bonds(ink, graph(places, bonds)) == []
+
+
+def test_no_line_no_bond() -> None:
+    places, bonds = fused()
+    ink = drawn(places, bonds[:-1])
+    assert unread_bonds(ink, graph(places, bonds[:-1])) == []
+
+
+def test_solid_ink_is_no_line() -> None:
+    places, bonds = fused()
+    ink = np.ones((200, 200), np.float32)
+    assert unread_bonds(ink, graph(places, bonds[:-1])) == []
+
+
+def test_a_few_atoms_are_not_judged() -> None:
+    places, _ = fused()
+    ink = drawn(places, [(0, 1), (1, 2)])
+    assert unread_bonds(ink, graph(places[:3], [(0, 1)])) == []
+    assert unread_bonds(ink, graph(places[:0], [])) == []
+
+
+@pytest.mark.parametrize("missing", [2, 4])
+def test_a_chain_that_was_passed_over_is_left(missing: int) -> None:
+    x = 20 + BOND * np.arange(7) * 0.87
+    places = np.stack([x, 60 + 12 * (np.arange(7) % 2)], 1).astype(np.float64)
+    bonds = [(i, i + 1) for i in range(6)]
+    found = sites(drawn(places, bonds))
+    cells = found.cells[found.inked]
+    in_cells = (places + 0.5) / CELL - 0.5
+    left = leftovers(cells, graph(in_cells[:-missing], bonds[: 6 - missing]))
+    assert len(left) == 1
+    assert left[0].atom == 6 - missing
+    assert left[0].length > 0.6 * missing
+    assert leftovers(cells, graph(in_cells, bonds)) == []
