@@ -246,7 +246,7 @@ class Corpus:
                     mol = _hydrogens(mol, rng)
                 if rng.random() < 0.06:
                     _iodinate(mol, rng)
-                if rng.random() < 0.05:
+                if rng.random() < 0.08:
                     mol = _salt(mol, rng)
                 if layout(mol, rng):
                     return mol

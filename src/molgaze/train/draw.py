@@ -61,9 +61,11 @@ class Style:
     hash_tapers: bool = True
     dashed: bool = False  # a hashed wedge is a dashed line along the bond
     waves: bool = False  # bonds of some carbons without stereo are wavy
+    wave: float = 0.16  # half the length of a wave
     dots: bool = False  # a dot stands before a salt's partner
     counts: bool = False  # equal partners are written once, with their number
     partner_font: str = ""  # of single atoms that stand alone, if it is another
+    partner_flat: bool = False  # H2O with its 2 on the line
     font: str = ""
     size: float = 0.5  # cap height
     sub: float = 0.7  # size of subscripts
@@ -145,9 +147,11 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         hash_tapers=u() < 0.7,
         dashed=u() < 0.18,
         waves=u() < 0.13,
+        wave=float(rng.uniform(0.08, 0.24)),
         dots=u() < 0.5,
         counts=u() < 0.75,
         partner_font=others[int(rng.integers(len(others)))] if u() < 0.3 else "",
+        partner_flat=u() < 0.35,
         font=faces[int(rng.integers(len(faces)))],
         size=float(rng.uniform(0.36, 0.62)),
         sub=float(rng.uniform(0.6, 0.85)),
@@ -510,7 +514,9 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
         neighbours[a].append(b)
         neighbours[b].append(a)
 
-    looks = (replace(look, font=look.partner_font or look.font), look)  # of lone atoms, of others
+    lone = replace(look, font=look.partner_font or look.font)
+    lone = replace(lone, flat_digits=look.flat_digits or look.partner_flat)
+    looks = (lone, look)  # by whether an atom has neighbours
     texts: dict[int, Text] = {}
     glyphs: dict[int, NDArray[np.float64]] = {}
     for i in range(len(graph.atoms)):
@@ -952,11 +958,11 @@ def _draw_bond(
                 x, y = p[0] + (q[0] - p[0]) * s, p[1] + (q[1] - p[1]) * s
                 pen.line((x + nx * w, y + ny * w), (x - nx * w, y - ny * w), thick)
         elif kind == "~":
-            waves = max(round(span / (0.22 * look.bond)), 3)
+            waves = max(round(span / (look.wave * look.bond)), 3)
             points = []
             for k in range(waves * 8 + 1):
                 s = k / (waves * 8)
-                v = math.sin(s * waves * math.pi) * half * 0.75
+                v = math.sin(s * waves * math.pi) * max(half, line * 1.4) * 0.75
                 points.append(
                     (p[0] + (q[0] - p[0]) * s + nx * v, p[1] + (q[1] - p[1]) * s + ny * v)
                 )
