@@ -142,6 +142,9 @@ def test_spark(tmp_path: Path) -> None:
 # ---- Ray ------------------------------------------------------------------------------------
 
 
+RAYS_OWN = pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
+
+
 def rows_of(output: Path) -> list[dict[str, Any]]:
     parts = sorted(output.glob("part-*/*.parquet"))
     return [row for part in parts for row in pq.read_table(part).to_pylist()]
@@ -165,6 +168,7 @@ def cluster() -> Any:
     made.shutdown()
 
 
+@RAYS_OWN
 def test_ray_equals_a_batch(tmp_path: Path, cluster: Any) -> None:
     folder = pictures(tmp_path / "in", 60)
     out = tmp_path / "out"
@@ -177,6 +181,7 @@ def test_ray_equals_a_batch(tmp_path: Path, cluster: Any) -> None:
     assert alike(rows_of(out)) == by_batch(folder, tmp_path)
 
 
+@RAYS_OWN
 def test_ray_with_a_node_killed_half_way(tmp_path: Path, cluster: Any) -> None:
     folder = pictures(tmp_path / "in", 600)
     out = tmp_path / "out"

@@ -1,6 +1,6 @@
 """Where a picture holds ink: the sites that are worked on, at three resolutions.
 
-Nine tenths of a drawing are paper. So the encoder works on sites, squares of 2, 4 and 8 pixels with
+Most of a drawing is paper. So the encoder works on sites, squares of 2, 4 and 8 pixels with
 ink in them or beside them, and takes all the paper there is for one site, row 0, whose neighbours
 are paper again. A convolution looks its neighbours up in a table of rows.
 """
