@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from functools import partial
@@ -127,8 +128,12 @@ def test_dask(tmp_path: Path) -> None:
     assert alike(pq.read_table(out).to_pylist()) == by_batch(folder, tmp_path)
 
 
-def test_spark(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:::pyspark", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
+def test_spark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyspark")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     folder = pictures(tmp_path / "in", 6)
     out = tmp_path / "out"
     exec(recipe("Spark"), {"PICTURES": f"file://{folder}", "OUT": f"file://{out}"})
