@@ -23,6 +23,7 @@ from .sites import CELL, TABLES, Sites, padded, sites
 from .walk import Graph
 
 MAX_TOKENS = 800
+MAX_CELLS = 2500  # near ink; a drawing of 300 atoms has as many, noise and photographs have more
 FORMAT = "2"  # of the pair of graphs; a reader refuses any other
 
 Floats = NDArray[np.float32]
@@ -289,12 +290,12 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
         beam: how many walks are followed; 1 is greedy.
 
     Returns:
-        Candidates, the most probable first; at least one unless nothing is inked. A walk that left
+        Candidates, the most probable first; none if nothing is inked, or more than a drawing is. A walk that left
         lines between its atoms unread is there with and without them.
     """
     ink = padded(ink)
     found = sites(ink)
-    if not len(found.cells):
+    if not 0 < len(found.cells) <= MAX_CELLS:
         return []
     features, keys = net.encode(found)
     view = _View(net, ink, found, features, keys[1:])

@@ -29,6 +29,8 @@ ODD_COST = 1.0  # of the score, for each of these
 AGREEMENT = 0.02  # of the score a token, for another scale at which the same is read
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
+HOPELESS_PIXELS = 100_000  # at reading scale: a walk without end over so many ends the matter,
+HOPELESS_SHARE = 0.3  # or over so much ink
 WIDE_BEAM = 5  # for pictures whose first reading is no molecule
 
 
@@ -126,6 +128,8 @@ class Reader:
         if found and not 1 / TOLERANCE < found / best.picture.bond < TOLERANCE:
             tried.append(found)
             best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.merit)
+        if best.is_hopeless:
+            return best
         if best.is_doubtful:
             middle = best.picture.bond
             attempts = [best]
@@ -217,6 +221,15 @@ class _Attempt:
         if self.walk is None or self.molecule is None:
             return True
         return min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
+
+    @property
+    def is_hopeless(self) -> bool:
+        """True for what is no drawing: noise, photographs; no other scale would do better."""
+        if self.walk is None:
+            return True
+        ink = self.picture.ink
+        is_crowded = ink.size > HOPELESS_PIXELS or float((ink > 0.2).mean()) > HOPELESS_SHARE
+        return not self.walk.ended and is_crowded
 
     def merit(self) -> tuple[bool, float]:
         """What attempts are compared by: molecules first, then the score a token, less what is odd
