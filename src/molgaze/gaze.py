@@ -290,8 +290,8 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
         beam: how many walks are followed; 1 is greedy.
 
     Returns:
-        Candidates, the most probable first; none if nothing is inked, or more than a drawing is. A walk that left
-        lines between its atoms unread is there with and without them.
+        Candidates, the most probable first; none if nothing is inked, or more than a drawing
+        has. A walk that left lines between its atoms unread is there with and without them.
     """
     ink = padded(ink)
     found = sites(ink)
