@@ -145,7 +145,7 @@ PARTNERS = (
         "OC(=O)/C=C\\C(=O)O",
         "OC(=O)C(=O)O",
         "CC(=O)O",
-        "ON(=O)=O",
+        "O[N+](=O)[O-]",
         "OP(O)(O)=O",
     ),
     *("OC(=O)C(O)C(O)C(=O)O", "OC(=O)CC(O)(CC(=O)O)C(=O)O", "Cc1ccc(cc1)S(=O)(=O)O", "CO", "C(C)O"),
@@ -154,7 +154,7 @@ PARTNERS = (
 
 def _salt(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     """Put an acid, water or the like beside a molecule."""
-    text = PARTNERS[int(rng.integers(len(PARTNERS)))].replace("ON(=O)=O", "O[N+](=O)[O-]")
+    text = PARTNERS[int(rng.integers(len(PARTNERS)))]
     return Chem.CombineMols(mol, Chem.MolFromSmiles(text))
 
 
