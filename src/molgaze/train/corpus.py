@@ -137,6 +137,23 @@ def _iodinate(mol: Chem.Mol, rng: np.random.Generator) -> None:
         halogens[int(rng.integers(len(halogens)))].SetAtomicNum(53)
 
 
+def _fluorinate(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
+    """Turn a methyl into CF3, which small print makes look like CH3."""
+    methyls = [a.GetIdx() for a in mol.GetAtoms() if a.GetDegree() == 1 and a.GetTotalNumHs() == 3]
+    methyls = [i for i in methyls if mol.GetAtomWithIdx(i).GetAtomicNum() == 6]
+    if not methyls:
+        return mol
+    grown = Chem.RWMol(mol)
+    carbon = methyls[int(rng.integers(len(methyls)))]
+    for _ in range(3):
+        grown.AddBond(carbon, grown.AddAtom(Chem.Atom(9)), Chem.BondType.SINGLE)
+    grown.GetAtomWithIdx(carbon).SetNoImplicit(False)
+    grown.GetAtomWithIdx(carbon).SetNumExplicitHs(0)
+    with rdBase.BlockLogs():
+        Chem.SanitizeMol(grown)
+    return grown.GetMol()
+
+
 PARTNERS = (
     *("Cl", "Cl", "Cl", "Cl", "Cl.Cl", "Cl.Cl", "Cl.Cl.Cl", "Br", "Br", "Br.Br", "I", "O", "O"),
     *("O.O", "O.O.O", "Cl.O", "CS(=O)(=O)O", "OS(=O)(=O)O", "OC(=O)C(F)(F)F", "OC(=O)C=CC(=O)O"),
@@ -246,6 +263,8 @@ class Corpus:
                     mol = _hydrogens(mol, rng)
                 if rng.random() < 0.06:
                     _iodinate(mol, rng)
+                if rng.random() < 0.1:
+                    mol = _fluorinate(mol, rng)
                 if rng.random() < 0.08:
                     mol = _salt(mol, rng)
                 if layout(mol, rng):

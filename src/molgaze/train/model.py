@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..sites import DILATIONS
-from ..walk import CHARGED, VOCABULARY
+from ..walk import CHARGED, VOCABULARY, is_glyph
 
 STEREO = ("w>", "w<", "h>", "h<", "~")
 
@@ -394,10 +394,16 @@ def attention_target(batch: Batch, chosen: Tensor, sigma: float = 0.6) -> tuple[
 
 
 def emphasis(tokens: Tensor) -> Tensor:
-    """Weight of each token: rare marks that turn a molecule into another count twice."""
-    heavy = torch.tensor(
-        [2.0 if t in CHARGED or t in STEREO else 1.0 for t in VOCABULARY], device=tokens.device
-    )
+    """Weight of each token: rare marks that turn a molecule into another count twice, the glyphs
+    of labels one and a half times.
+    """
+
+    def weight(token: str) -> float:
+        if token in CHARGED or token in STEREO:
+            return 2.0
+        return 1.5 if is_glyph(token) else 1.0
+
+    heavy = torch.tensor([weight(t) for t in VOCABULARY], device=tokens.device)
     return heavy[tokens]
 
 
