@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from molgaze.evidence import leftovers, unread_bonds
+from molgaze.evidence import cut_anions, leftovers, unread_bonds
 from molgaze.sites import CELL, padded, sites
 from molgaze.walk import Graph
 
@@ -77,3 +77,21 @@ def test_a_chain_that_was_passed_over_is_left(missing: int) -> None:
     assert left[0].atom == 6 - missing
     assert left[0].length > 0.6 * missing
     assert leftovers(cells, graph(in_cells, bonds)) == []
+
+
+@pytest.mark.parametrize(
+    ("oxygen", "other", "right", "expected"),
+    [
+        ("O-", "C", 4.0, [2]),
+        ("S-", "C", 4.0, [2]),
+        ("O-", "C", 16.0, []),  # room for the minus
+        ("O-", "N+", 4.0, []),  # a zwitterion
+        ("O", "C", 4.0, []),
+    ],
+)
+def test_anion_without_room_for_its_minus_is_cut_off(
+    oxygen: str, other: str, right: float, expected: list[int]
+) -> None:
+    places = np.array([[20.0, 20.0], [44.0, 20.0], [68.0, 20.0]])
+    read = Graph([other, "C", oxygen], places, [(0, 1, "-"), (1, 2, "-")])
+    assert cut_anions(read, (40, int(68 + right))) == expected

@@ -11,12 +11,11 @@ from .walk import Graph
 
 LINE_REACH = 1.1  # cells: how far from a bond ink still belongs to it
 GLYPH_REACH = 1.4  # cells: how far from its place the ink of a glyph goes
-
-
 BOND_SPAN = (0.6, 1.4)  # of the median bond: how far apart two atoms that share a line may lie
 LINE_INK = 0.45  # of the ink along the bonds that were read: less than this is no line
 BESIDE = 3.5  # px to either side of a line, where there must be less ink than on it
 TAKEN = 2.5  # px: a line so near to a bond that was read is that bond
+MINUS_ROOM = 0.4  # of the median bond: nearer to the picture's edge there is no room for a minus
 
 
 @dataclass(frozen=True)
@@ -160,3 +159,20 @@ def _away(point: NDArray[np.float64], segments: NDArray[np.float64]) -> float:
     share = ((point - start) * along).sum(1) / np.maximum((along**2).sum(1), 1e-9)
     nearest = start + np.clip(share, 0, 1)[:, None] * along
     return float(np.linalg.norm(point - nearest, axis=1).min())
+
+
+def cut_anions(graph: Graph, size: tuple[int, int]) -> list[int]:
+    """Atoms read as O- or S- so near to the edge of the picture that no minus can stand there, in a
+    drawing without a plus: the edge goes through the H of an OH or SH.
+
+    Args:
+        graph: what was read, its places in pixels of the picture.
+        size: (height, width) of the picture.
+    """
+    if not graph.bonds or any("+" in atom for atom in graph.atoms):
+        return []
+    ends = np.array([(a, b) for a, b, _ in graph.bonds])
+    lengths = np.linalg.norm(graph.places[ends[:, 0]] - graph.places[ends[:, 1]], axis=1)
+    room = np.minimum(graph.places, np.array(size[::-1]) - graph.places).min(1)
+    is_cut = room < MINUS_ROOM * float(np.median(lengths))
+    return [i for i, atom in enumerate(graph.atoms) if atom in ("O-", "S-") and is_cut[i]]

@@ -24,6 +24,8 @@ from .walk import Graph
 
 MAX_TOKENS = 800
 MAX_CELLS = 2500  # near ink; a drawing of 300 atoms has as many, noise and photographs have more
+HEARD = 40  # tokens after which a walk is given up
+MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise, no drawing
 FORMAT = "2"  # of the pair of graphs; a reader refuses any other
 
 Floats = NDArray[np.float32]
@@ -91,7 +93,7 @@ def _masks() -> dict[str, Floats]:
 _MASKS = _masks()
 _NEW = np.array([walk.is_atom(t) or t == walk.OPEN for t in walk.VOCABULARY])
 _OLD = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
-SECOND_LOOKS = 4  # at most, a walk
+SECOND_LOOKS = 4  # at most, of the best walk; others of a beam have one
 WORTH_A_LOOK = 0.6  # bonds of ink passed over
 LINE_CHANCE = 0.75  # that a line which was passed over is a bond, and which
 SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
@@ -220,6 +222,11 @@ class _Path:
     def ended(self) -> bool:
         return self.tokens[-1] == walk.TOKEN_ID[walk.END]
 
+    @property
+    def is_lost(self) -> bool:
+        """True for a walk over what is no drawing."""
+        return len(self.places) >= HEARD and self.score < MUMBLE * len(self.places)
+
     def grown(self, token: int, place: Floats, score: float, hidden: Floats, seen: Floats) -> _Path:
         """This walk with one token more."""
         word = walk.VOCABULARY[token]
@@ -302,7 +309,9 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     nowhere = np.full((1, 2), np.nan, np.float32)
     marks = np.zeros((len(found.cells), net.location), np.float32)
     start = _Path(np.zeros(net.hidden, np.float32), marks, nowhere, nowhere)
-    walks = [w for path in _search(view, [start], beam) for w in _completed(view, path)]
+    best, *others = _search(view, [start], beam)
+    walks = _completed(view, best, SECOND_LOOKS)
+    walks += [w for path in others for w in _completed(view, path, 1)]
     return sorted(walks, key=lambda w: -w.score)
 
 
@@ -321,6 +330,8 @@ def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
         if not grown:
             break
         paths = grown
+        if paths[0].is_lost:
+            break
         # scores only fall: once enough walks ended above all that go on, nothing can change
         if len(finished) >= beam and finished[beam - 1].score >= paths[0].score:
             break
@@ -351,13 +362,14 @@ def _choose(
 # --- a second look ---
 
 
-def _completed(view: _View, path: _Path) -> list[Walk]:
-    """Look again where ink was passed over: go back to the atom it grows out of, and walk on.
+def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
+    """Look again where ink was passed over: go back to the atom it grows out of, and walk on; so
+    many times at most.
 
     Lines between atoms that are left even so are added to a second walk.
     """
     left = _leftovers(view, path)
-    for _ in range(SECOND_LOOKS):
+    for _ in range(looks):
         if not left or left[0].length < WORTH_A_LOOK or not path.ended or path.before is None:
             break
         again = _back_to(view, path.before, _graph(path).places[left[0].atom])

@@ -8,13 +8,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import gaze, walk
+from .evidence import cut_anions
 from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
@@ -29,9 +30,8 @@ ODD_COST = 1.0  # of the score, for each of these
 AGREEMENT = 0.02  # of the score a token, for another scale at which the same is read
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
-HOPELESS_PIXELS = 100_000  # at reading scale: a walk without end over so many ends the matter,
-HOPELESS_SHARE = 0.3  # or over so much ink
-WIDE_BEAM = 5  # for pictures whose first reading is no molecule
+WIDE_BEAM = 5  # for pictures whose first reading is no molecule,
+WIDE_TOKENS = 150  # if it is no longer
 
 
 class Reader:
@@ -128,8 +128,6 @@ class Reader:
         if found and not 1 / TOLERANCE < found / best.picture.bond < TOLERANCE:
             tried.append(found)
             best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.merit)
-        if best.is_hopeless:
-            return best
         if best.is_doubtful:
             middle = best.picture.bond
             attempts = [best]
@@ -137,7 +135,7 @@ class Reader:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
                     attempts.append(self._attempt(sheet.at_scale(bond=middle * factor)))
             best = _chosen(attempts)
-        if best.molecule is None and self._beam < WIDE_BEAM:
+        if best.is_no_molecule and self._beam < WIDE_BEAM:
             best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
         return best
 
@@ -223,13 +221,11 @@ class _Attempt:
         return min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
 
     @property
-    def is_hopeless(self) -> bool:
-        """True for what is no drawing: noise, photographs; no other scale would do better."""
-        if self.walk is None:
-            return True
-        ink = self.picture.ink
-        is_crowded = ink.size > HOPELESS_PIXELS or float((ink > 0.2).mean()) > HOPELESS_SHARE
-        return not self.walk.ended and is_crowded
+    def is_no_molecule(self) -> bool:
+        """True for a walk that came to its end and breaks the rules of chemistry."""
+        if self.walk is None or self.molecule is not None:
+            return False
+        return self.walk.ended and len(self.walk.tokens) <= WIDE_TOKENS
 
     def merit(self) -> tuple[bool, float]:
         """What attempts are compared by: molecules first, then the score a token, less what is odd
@@ -263,7 +259,12 @@ def _chosen(attempts: Sequence[_Attempt]) -> _Attempt:
 
 def _attempt(picture: Picture, read: Walk) -> _Attempt:
     """What a walk over a picture amounts to."""
-    graph, faults = walk.decode(read.tokens, picture.to_original(read.places))
+    places = picture.to_original(read.places)
+    graph, faults = walk.decode(read.tokens, places)
+    if cut := {graph.steps[i] for i in cut_anions(graph, picture.size)}:
+        tokens = [t.removesuffix("-") if i in cut else t for i, t in enumerate(read.tokens)]
+        read = replace(read, tokens=tuple(tokens))
+        graph, faults = walk.decode(read.tokens, places)
     attempt = _Attempt(picture, read, graph)
     if not graph.atoms:
         return attempt
