@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .walk import Graph
+from .walk import Graph, Trail
 
 LINE_REACH = 1.1  # cells: how far from a bond ink still belongs to it
 GLYPH_REACH = 1.4  # cells: how far from its place the ink of a glyph goes
@@ -15,6 +16,9 @@ BOND_SPAN = (0.6, 1.4)  # of the median bond: how far apart two atoms that share
 LINE_INK = 0.45  # of the ink along the bonds that were read: less than this is no line
 BESIDE = 3.5  # px to either side of a line, where there must be less ink than on it
 TAKEN = 2.5  # px: a line so near to a bond that was read is that bond
+WAVE_SPAN = (0.2, 0.8)  # of a bond: where its two sides are compared
+WAVE_SIDE = np.arange(0.75, 4.1, 0.5)  # px from its middle line: where ink is looked for
+WAVE = (-0.68, -0.02)  # correlation and covariance of the two sides: a wave's are below both
 MINUS_ROOM = 0.4  # of the median bond: nearer to the picture's edge there is no room for a minus
 
 
@@ -176,3 +180,61 @@ def cut_anions(graph: Graph, size: tuple[int, int]) -> list[int]:
     room = np.minimum(graph.places, np.array(size[::-1]) - graph.places).min(1)
     is_cut = room < MINUS_ROOM * float(np.median(lengths))
     return [i for i, atom in enumerate(graph.atoms) if atom in ("O-", "S-") and is_cut[i]]
+
+
+def waves(
+    ink: NDArray[np.float32], tokens: Sequence[str], places: NDArray[np.floating]
+) -> list[int]:
+    """Tokens that say wedge or hash of a bond whose ink swings from one side to the other: a wave.
+
+    The two sides of a wedge are alike, and so are those of a hash; where a wave has ink on one side
+    it has none on the other.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        tokens: of a walk.
+        places: (len(tokens), 2) x and y of each, in pixels of the ink map from its top left corner.
+    """
+    found = []
+    trail = Trail()
+    for i, token in enumerate(tokens):
+        if token[:1] in ("w", "h") and trail.here is not None and i + 1 < len(tokens):
+            left, right = _sides(ink, np.array(trail.here), np.asarray(places[i + 1]))
+            covariance = float((left * right).mean())
+            size = float(np.sqrt((left**2).mean() * (right**2).mean())) + 1e-9
+            if covariance / size < WAVE[0] and covariance < WAVE[1]:
+                found.append(i)
+        trail.step(token, (float(places[i][0]), float(places[i][1])))
+    return found
+
+
+def _sides(
+    ink: NDArray[np.float32], start: NDArray[np.floating], end: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ink to the left and to the right of a line, every half pixel along it, less its trend."""
+    length = max(float(np.linalg.norm(end - start)), 1e-6)
+    along = (end - start) / length
+    across = np.array([-along[1], along[0]])
+    steps = np.arange(WAVE_SPAN[0] * length, WAVE_SPAN[1] * length, 0.5)
+    if len(steps) < 6:
+        return np.zeros(1), np.zeros(1)
+    line = start + steps[:, None] * along
+    turn = np.linspace(-1, 1, len(steps))
+    sides = []
+    for sign in (1, -1):
+        spots = line[:, None] + sign * WAVE_SIDE[:, None] * across
+        amount = _sampled(ink, spots).mean(1) * np.ptp(WAVE_SIDE)
+        sides.append(amount - np.polyval(np.polyfit(turn, amount, 1), turn))
+    return sides[0], sides[1]
+
+
+def _sampled(ink: NDArray[np.float32], spots: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The ink at places (..., 2), between pixels where they lie so."""
+    height, width = ink.shape
+    x = np.clip(spots[..., 0] - 0.5, 0, width - 1.001)
+    y = np.clip(spots[..., 1] - 0.5, 0, height - 1.001)
+    left, top = x.astype(int), y.astype(int)
+    fx, fy = x - left, y - top
+    upper = ink[top, left] * (1 - fx) + ink[top, left + 1] * fx
+    lower = ink[top + 1, left] * (1 - fx) + ink[top + 1, left + 1] * fx
+    return np.asarray(upper * (1 - fy) + lower * fy)

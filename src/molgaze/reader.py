@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import gaze, walk
-from .evidence import cut_anions
+from .evidence import cut_anions, waves
 from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
@@ -260,11 +260,15 @@ def _chosen(attempts: Sequence[_Attempt]) -> _Attempt:
 def _attempt(picture: Picture, read: Walk) -> _Attempt:
     """What a walk over a picture amounts to."""
     places = picture.to_original(read.places)
-    graph, faults = walk.decode(read.tokens, places)
-    if cut := {graph.steps[i] for i in cut_anions(graph, picture.size)}:
-        tokens = [t.removesuffix("-") if i in cut else t for i, t in enumerate(read.tokens)]
-        read = replace(read, tokens=tuple(tokens))
-        graph, faults = walk.decode(read.tokens, places)
+    tokens = list(read.tokens)
+    for i in waves(picture.ink, read.tokens, read.places):
+        tokens[i] = "~"
+    graph, faults = walk.decode(tokens, places)
+    if cut := cut_anions(graph, picture.size):
+        for atom in cut:
+            tokens[graph.steps[atom]] = graph.atoms[atom].removesuffix("-")
+        graph, faults = walk.decode(tokens, places)
+    read = replace(read, tokens=tuple(tokens))
     attempt = _Attempt(picture, read, graph)
     if not graph.atoms:
         return attempt
