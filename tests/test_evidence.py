@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from molgaze.evidence import cut_anions, leftovers, unread_bonds
+from molgaze.evidence import cut_anions, leftovers, unread_bonds, waves
 from molgaze.sites import CELL, padded, sites
 from molgaze.walk import Graph
 
@@ -95,3 +95,26 @@ def test_anion_without_room_for_its_minus_is_cut_off(
     places = np.array([[20.0, 20.0], [44.0, 20.0], [68.0, 20.0]])
     read = Graph([other, "C", oxygen], places, [(0, 1, "-"), (1, 2, "-")])
     assert cut_anions(read, (40, int(68 + right))) == expected
+
+
+def stroke(kind: str) -> NDArray[np.float32]:
+    """A bond of 20 px from (20, 20) to (40, 20), drawn four times as large and made small."""
+    image = Image.new("L", (240, 160))
+    pen = ImageDraw.Draw(image)
+    if kind == "wave":
+        for k in range(6):
+            half = (180, 360) if k % 2 else (0, 180)
+            pen.arc([80 + 13 * k, 68, 93 + 13 * k, 92], *half, fill=255, width=4)
+    elif kind == "wedge":
+        pen.polygon([(80, 80), (160, 68), (160, 92)], fill=255)
+    else:
+        for k in range(8):
+            pen.line([80 + 11 * k, 80 - 1.5 * k, 80 + 11 * k, 80 + 1.5 * k], fill=255, width=4)
+    return np.asarray(image.resize((60, 40), Image.Resampling.BOX), np.float32) / 255
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("wave", [1]), ("wedge", []), ("hash", [])])
+@pytest.mark.parametrize("token", ["w>", "h<"])
+def test_wave_swings_from_side_to_side(kind: str, expected: list[int], token: str) -> None:
+    places = np.array([[20.0, 20.0], [20.0, 20.0], [40.0, 20.0], [20.0, 20.0]])
+    assert waves(stroke(kind), ["C", token, "C", ">"], places) == expected
