@@ -29,10 +29,10 @@ Bond = tuple[int, int, str]
 
 MARGIN = 0.5  # paper kept around the ink, in bonds
 LEAST_BOND = (13.0, 24.0)  # pixels: a canvas grows until its bonds are as long as a draw from here
-GREATEST_BOND = 110.0  # pixels: beyond it the canvas fits the molecule instead
+GREATEST_BOND = 240.0  # pixels: beyond it the canvas fits the molecule instead
 
-SIZES = ((300, 300), (250, 200), (400, 300), (500, 500), (450, 350), (600, 400), (1000, 800))
-SIZE_SHARES = (0.34, 0.1, 0.2, 0.14, 0.14, 0.06, 0.02)
+SIZES = ((300, 300), (250, 200), (400, 300), (500, 500), (450, 350), (600, 600), (800, 700))
+SIZE_SHARES = (0.26, 0.08, 0.16, 0.16, 0.12, 0.12, 0.1)
 
 _ORDER = {
     "=": Chem.BondType.DOUBLE,
