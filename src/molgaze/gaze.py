@@ -110,7 +110,7 @@ def _mask(state: str, place: NDArray[np.floating], atoms: Floats) -> Floats:
     """
     mask = _MASKS[state]
     distance = np.sqrt(((atoms - place) ** 2).sum(1))
-    nearest = float(np.nan_to_num(distance, nan=np.inf).min())
+    nearest = float(np.fmin.reduce(distance, initial=np.inf))
     if nearest < SAME_ATOM:
         mask = np.where(_NEW, -np.inf, mask)
     elif nearest > OTHER_ATOM:

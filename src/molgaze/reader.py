@@ -23,7 +23,7 @@ from .reading import Reading
 from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = 0.8  # probability of a step under which other scales are tried
+DOUBTFUL = 0.6  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 ODD = ("gives no stereo", "read as", "second bond", "to itself")  # warnings of what seldom is drawn
 ODD_COST = 1.0  # of the score, for each of these
@@ -133,7 +133,10 @@ class Reader:
             attempts = [best]
             for factor in OTHER_SCALES:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
-                    attempts.append(self._attempt(sheet.at_scale(bond=middle * factor)))
+                    other = self._attempt(sheet.at_scale(bond=middle * factor))
+                    attempts.append(other)
+                    if best.smiles and best.smiles == other.smiles:
+                        break  # two scales agree
             best = _chosen(attempts)
         if best.is_no_molecule and self._beam < WIDE_BEAM:
             best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
@@ -207,6 +210,11 @@ class _Attempt:
     others: tuple[tuple[str, float], ...] = ()
 
     @property
+    def smiles(self) -> str:
+        """What was read, empty for no molecule."""
+        return self.molecule.smiles if self.molecule else ""
+
+    @property
     def score(self) -> float:
         """Log-probability of the walk, less what the picture says against it."""
         if self.walk is None or self.molecule is None:
@@ -247,11 +255,11 @@ class _Attempt:
 
 def _chosen(attempts: Sequence[_Attempt]) -> _Attempt:
     """The best of some readings of one picture; that another says the same speaks for one."""
-    answers = Counter(a.molecule.smiles for a in attempts if a.molecule)
+    answers = Counter(a.smiles for a in attempts)
 
     def merit(attempt: _Attempt) -> tuple[bool, float]:
         is_molecule, score = attempt.merit()
-        others = answers[attempt.molecule.smiles] - 1 if attempt.molecule else 0
+        others = answers[attempt.smiles] - 1 if is_molecule else 0
         return is_molecule, score + AGREEMENT * others
 
     return max(attempts, key=merit)

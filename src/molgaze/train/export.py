@@ -104,17 +104,25 @@ class StepGraph(nn.Module):
         here = location(Location.ATOM, chosen, atoms).sum(1) + location(
             Location.BOND, chosen, bonds
         ).sum(1)  # (K, P, E)
-        words, states = [], []
-        for p in range(PEAKS):
-            word, state = model.step(features, grid, hidden, token, place, chosen[:, p], here[:, p])
-            words.append(word)
-            states.append(state)
+
+        def each(x: Tensor) -> Tensor:  # every walk goes on at each of its places: K times P
+            return x.repeat_interleave(PEAKS, 0)
+
+        words, states = model.step(
+            features,
+            grid,
+            each(hidden),
+            each(token),
+            each(place),
+            chosen.flatten(0, 1),
+            here.flatten(0, 1),
+        )
         return (
             new_seen,
             chosen,
             torch.stack(shares, 1),
-            torch.stack(words, 1),
-            torch.stack(states, 1),
+            words.view(-1, PEAKS, words.shape[-1]),
+            states.view(-1, PEAKS, states.shape[-1]),
         )
 
 

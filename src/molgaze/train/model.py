@@ -239,17 +239,12 @@ class Gaze(nn.Module):
         framed = F.pad(grid, (1, 1, 1, 1))
         tall, wide = framed.shape[1:]
         low = torch.floor(places)
-        x0, y0 = low.long().unbind(-1)
-        right, below = (places - low).unbind(-1)
-        total: Tensor | None = None
-        for dy, weight_y in ((1, 1 - below), (2, below)):
-            for dx, weight_x in ((1, 1 - right), (2, right)):
-                flat = (y0 + dy).clamp(0, tall - 1) * wide + (x0 + dx).clamp(0, wide - 1)
-                rows = framed.flatten(1).gather(1, flat)
-                part = F.embedding(rows, features) * (weight_x * weight_y)[..., None]
-                total = part if total is None else total + part
-        assert total is not None
-        return total
+        corners = places.new_tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        share = (1 - (places - low)[..., None, :] - corners).abs().prod(-1)  # (B, T, 4)
+        x, y = (low[..., None, :] + corners + 1).long().unbind(-1)
+        flat = y.clamp(0, tall - 1) * wide + x.clamp(0, wide - 1)
+        rows = framed.flatten(1).gather(1, flat.flatten(1)).view(flat.shape)
+        return (F.embedding(rows, features) * share[..., None]).sum(-2)
 
     def scores(self, keys: Tensor, query: Tensor, location: Tensor) -> Tensor:
         """Attention logits (B, T, L) from keys (B, L, A), query (B, T, A), location (.., E)."""
