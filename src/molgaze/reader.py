@@ -23,7 +23,7 @@ from .reading import Reading
 from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = 0.6  # probability of a step under which other scales are tried
+DOUBTFUL = 0.8  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 ODD = ("gives no stereo", "read as", "second bond", "to itself")  # warnings of what seldom is drawn
 ODD_COST = 1.0  # of the score, for each of these
@@ -133,10 +133,7 @@ class Reader:
             attempts = [best]
             for factor in OTHER_SCALES:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
-                    other = self._attempt(sheet.at_scale(bond=middle * factor))
-                    attempts.append(other)
-                    if best.smiles and best.smiles == other.smiles:
-                        break  # two scales agree
+                    attempts.append(self._attempt(sheet.at_scale(bond=middle * factor)))
             best = _chosen(attempts)
         if best.is_no_molecule and self._beam < WIDE_BEAM:
             best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
