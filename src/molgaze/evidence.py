@@ -116,7 +116,7 @@ def unread_bonds(ink: NDArray[np.float32], graph: Graph) -> list[tuple[int, int]
     places = graph.places
     bonded = {frozenset((a, b)) for a, b, _ in graph.bonds}
     ends = np.array([(a, b) for a, b, _ in graph.bonds])
-    unit = float(np.median(np.linalg.norm(places[ends[:, 0]] - places[ends[:, 1]], axis=1)))
+    unit = _median_bond(graph)
     distance = np.linalg.norm(places[:, None] - places, axis=-1)
     low, high = BOND_SPAN[0] * unit, BOND_SPAN[1] * unit
     pairs = [
@@ -165,6 +165,14 @@ def _away(point: NDArray[np.float64], segments: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(point - nearest, axis=1).min())
 
 
+def _median_bond(graph: Graph) -> float:
+    """Median length of the bonds, of which there is at least one."""
+    ends = np.array([(a, b) for a, b, _ in graph.bonds])
+    return float(
+        np.median(np.linalg.norm(graph.places[ends[:, 0]] - graph.places[ends[:, 1]], axis=1))
+    )
+
+
 def cut_anions(graph: Graph, size: tuple[int, int]) -> list[int]:
     """Atoms read as O- or S- so near to the edge of the picture that no minus can stand there, in a
     drawing without a plus: the edge goes through the H of an OH or SH.
@@ -175,10 +183,8 @@ def cut_anions(graph: Graph, size: tuple[int, int]) -> list[int]:
     """
     if not graph.bonds or any("+" in atom for atom in graph.atoms):
         return []
-    ends = np.array([(a, b) for a, b, _ in graph.bonds])
-    lengths = np.linalg.norm(graph.places[ends[:, 0]] - graph.places[ends[:, 1]], axis=1)
     room = np.minimum(graph.places, np.array(size[::-1]) - graph.places).min(1)
-    is_cut = room < MINUS_ROOM * float(np.median(lengths))
+    is_cut = room < MINUS_ROOM * _median_bond(graph)
     return [i for i, atom in enumerate(graph.atoms) if atom in ("O-", "S-") and is_cut[i]]
 
 
