@@ -330,7 +330,7 @@ def settings(tmp_path: Path, minutes: float, **given: Any) -> i2s.Settings:
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("variant", ["plain", "walk"])
-def test_a_run_saves_resumes_reads_and_shows(
+def test_a_run_saves_resumes_reads_shows_and_scores(
     variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = i2s.train(settings(tmp_path, 0.01, variant=variant))
@@ -363,6 +363,15 @@ def test_a_run_saves_resumes_reads_and_shows(
     with Image.open(picture) as strip:
         assert strip.width > 126
         assert strip.height > 126
+
+    table = tmp_path / "table.csv"
+    table.write_text("file,smiles\na.png,CCO\nblank.png,C\n")
+    capsys.readouterr()
+    args = parser.parse_args(["score", str(table), "--weights", str(path)])
+    assert args.command(args) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert "exact" in head
+    assert row.split()[:2] == ["table", "2"]
 
 
 @pytest.mark.usefixtures("small")

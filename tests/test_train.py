@@ -193,14 +193,39 @@ def test_attention_targets_peak_at_the_place(data: Path) -> None:
     assert (peak - place).abs().max() <= 1.01
 
 
-def test_a_look_up_is_the_same_in_training_and_reading(data: Path) -> None:
+def test_a_step_of_reading_is_a_step_of_training(data: Path) -> None:
+    """Under the gaze that a reading chose, training's one pass says what the steps said."""
     torch.manual_seed(0)
-    model, batch = Gaze(SMALL), batch_of(data)
-    marks = batch.atoms[:, :-1]
-    dense = model.eval().location(0, batch.cells, marks)
-    sparse = model.train().location(0, batch.cells, marks)
-    assert torch.allclose(dense, sparse)
-    assert dense.abs().sum() > 0
+    model, batch = Gaze(SMALL).eval(), batch_of(data, count=1)
+    graph = export.StepGraph(model).eval()
+    with torch.no_grad():
+        features = model.encoder(batch.patches, batch.down4, batch.near4, batch.down8, batch.near8)
+        keys = torch.nn.functional.embedding(batch.rows[0], model.w1(features))
+        grid = torch.nn.functional.pad(batch.grid[0], (1, 1, 1, 1))
+        cells = batch.cells[0].float()
+        seen = torch.zeros(1, len(cells), SMALL.location)
+        hidden, place = torch.zeros(1, SMALL.hidden), torch.full((1, 2), torch.nan)
+        marks = torch.full((1, 1, 2, 2), torch.nan)
+        said, gaze_places, peaks = [], [place], []
+        for step, token in enumerate(batch.tokens[0, :-1]):
+            seen, places, shares, words, hiddens = graph(
+                features, grid, keys, cells, seen, marks, hidden, token[None], place
+            )
+            # marks are those of the drawing, and the gaze is the model's own second choice
+            hidden, place = hiddens[:, 1], places[:, 1]
+            here = torch.stack([batch.atoms[:, step + 1], batch.bonds[:, step + 1]], 1)
+            marks = torch.cat([marks, here[:, None]], 1)
+            said.append(words[0, 1])
+            gaze_places.append(place)
+            peaks.append(shares[0, 0])
+        batch.places = torch.stack(gaze_places, 1)
+        logits, scores, _ = model(batch)
+    assert torch.allclose(torch.log_softmax(logits[0], -1), torch.stack(said), atol=1e-4)
+    weights = torch.softmax(scores[0], -1)  # (T, L)
+    top = cells[weights.argmax(-1)]
+    near = (cells - top[:, None]).abs().amax(-1) <= 1
+    assert torch.allclose((weights * near).sum(-1), torch.stack(peaks), atol=1e-4)
+    assert len(said) > 5
 
 
 def test_the_model_learns_a_handful_of_pictures(data: Path) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from .reader import Reader
     from .reading import Format, Reading
-    from .score import Figures, Score
+    from .score import Score
 
 FORMATS = ("smi", "csv", "jsonl", "sdf", "mol")
 SUFFIXES = frozenset(
@@ -320,7 +320,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from .score import score, table, write_misses  # noqa: PLC0415
+    from .score import report, score, table, write_misses  # noqa: PLC0415
 
     if args.misses is not None:
         if len(args.tables) > 1:
@@ -336,26 +336,10 @@ def _score(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({name: scored.to_dict() for name, scored in scores.items()}, indent=2))
     else:
-        print("\n".join(_table(scores)))
+        print("\n".join(report(scores)))
     if args.misses is not None:
         write_misses(scores[args.tables[0]], args.misses)
     return 0
-
-
-def _table(scores: dict[str, Score]) -> Iterator[str]:
-    rows: list[tuple[str, Figures]] = []
-    for name, scored in scores.items():
-        rows.append((Path(name).stem, scored.total))
-        rows += [("  " + _plain(c), figures) for c, figures in scored.conditions.items()]
-        if scored.mean_of_conditions is not None and len(scored.conditions) > 1:
-            rows.append(("  mean of conditions", scored.mean_of_conditions))
-    wide = max(len(name) for name, _ in rows)
-    yield f"{'':{wide}}  pictures   exact  tetrahedral  no stereo  Tanimoto   valid  median ms"
-    for name, f in rows:
-        yield (
-            f"{name:{wide}}  {f.pictures:8}  {f.exact:6.1%}  {f.tetrahedral:11.1%}  {f.flat:9.1%}"
-            f"  {f.tanimoto:8.3f}  {f.valid:6.1%}  {f.ms:9.0f}"
-        )
 
 
 def _info(args: argparse.Namespace) -> int:

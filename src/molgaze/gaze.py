@@ -26,7 +26,7 @@ MAX_TOKENS = 800
 MAX_CELLS = 2500  # near ink; a drawing of 300 atoms has as many, noise and photographs have more
 HEARD = 40  # tokens after which a walk is given up
 MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise, no drawing
-FORMAT = "2"  # of the pair of graphs; a reader refuses any other
+FORMAT = "3"  # of the pair of graphs; a reader refuses any other
 
 Floats = NDArray[np.float32]
 
@@ -208,8 +208,7 @@ class _Path:
 
     hidden: Floats  # (H,)
     seen: Floats  # (L, E) marks so far, seen from the cells, without the newest
-    atoms: Floats  # (S, 2) marks, one a step; NaN for none
-    bonds: Floats  # (S, 2)
+    marks: Floats  # (S, 2, 2) the atom and the bond of each step; NaN for none
     score: float = 0.0
     tokens: tuple[int, ...] = (walk.TOKEN_ID[walk.START],)
     places: tuple[tuple[float, float], ...] = ()
@@ -233,12 +232,11 @@ class _Path:
         spot = (float(place[0]), float(place[1]))
         trail = walk.Trail(self.here)
         none = (math.nan, math.nan)
-        atom, bond = (np.array([mark or none], np.float32) for mark in trail.step(word, spot))
+        marks = np.array([[mark or none for mark in trail.step(word, spot)]], np.float32)
         return _Path(
             hidden,
             seen,
-            np.concatenate([self.atoms, atom]),
-            np.concatenate([self.bonds, bond]),
+            np.concatenate([self.marks, marks]),
             score,
             (*self.tokens, token),
             (*self.places, spot),
@@ -262,13 +260,10 @@ class _View:
     net: Net
     ink: Floats  # (8h, 8w)
     found: Sites
+    grid: NDArray[np.int64]  # (h + 2, w + 2) the row of every cell, framed by paper
+    cells: Floats  # (L, 2) those that are inked, or beside ink
     features: Floats  # (L + 1, D), paper's first
     keys: Floats  # (L, A)
-
-    @property
-    def cells(self) -> NDArray[np.int64]:
-        """(L, 2) the cells that are inked, or beside ink."""
-        return self.found.cells
 
     def step(self, paths: list[_Path], only: NDArray[np.intp] | None = None) -> list[Any]:
         """One step of every path; ``only`` keeps the gaze on some of the cells."""
@@ -276,12 +271,11 @@ class _View:
         before = [p.places[-1] if p.places else (math.nan, math.nan) for p in paths]
         return self.net.step(
             features=self.features,
-            grid=self.found.grid,
+            grid=self.grid,
             keys=self.keys if only is None else self.keys[only],
             cells=self.cells if only is None else self.cells[only],
             seen=seen if only is None else seen[:, only],
-            atoms=np.stack([p.atoms for p in paths]),
-            bonds=np.stack([p.bonds for p in paths]),
+            marks=np.stack([p.marks for p in paths]),
             hidden=np.stack([p.hidden for p in paths]),
             token=np.array([p.tokens[-1] for p in paths], np.int64),
             place=np.array(before, np.float32),
@@ -305,10 +299,10 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     if not 0 < len(found.cells) <= MAX_CELLS:
         return []
     features, keys = net.encode(found)
-    view = _View(net, ink, found, features, keys[1:])
-    nowhere = np.full((1, 2), np.nan, np.float32)
-    marks = np.zeros((len(found.cells), net.location), np.float32)
-    start = _Path(np.zeros(net.hidden, np.float32), marks, nowhere, nowhere)
+    cells = found.cells.astype(np.float32)
+    view = _View(net, ink, found, np.pad(found.grid, 1), cells, features, keys[1:])
+    seen = np.zeros((len(cells), net.location), np.float32)
+    start = _Path(np.zeros(net.hidden, np.float32), seen, np.full((1, 2, 2), np.nan, np.float32))
     best, *others = _search(view, [start], beam)
     walks = _completed(view, best, SECOND_LOOKS)
     walks += [w for path in others for w in _completed(view, path, 1)]
@@ -352,10 +346,12 @@ def _choose(
     for k, path in enumerate(paths):
         for p in range(shares.shape[1]):
             gaze = path.score + math.log(max(float(shares[k, p]), 1e-9))
-            line = words[k, p] + _mask(path.state, places[k, p], path.atoms)
+            if len(options) >= beam and gaze <= options[beam - 1][0]:
+                continue  # no token can make it better
+            line = words[k, p] + _mask(path.state, places[k, p], path.marks[:, 0])
             best = [int(line.argmax())] if beam == 1 else np.argpartition(-line, beam)[:beam]
             options += [(gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])]
-    options.sort(key=lambda o: -o[0])
+            options.sort(key=lambda o: -o[0])
     return options[:beam]
 
 

@@ -173,7 +173,7 @@ class Sheet:
         )
         ink = np.asarray(grey, np.float32) / np.float32(255)
         if factor < SMALLER:
-            ink = _lifted(ink)
+            ink = lifted(ink)
         return Picture(ink, (x, y), factor, self.size, length, self.source)
 
 
@@ -449,7 +449,7 @@ def _otsu(counts: NDArray[np.float64]) -> int:
     return int(np.nanargmax(np.where(np.isfinite(between), between, 0.0)))
 
 
-def _lifted(ink: Floats) -> Floats:
+def lifted(ink: Floats) -> Floats:
     """Ink of lines that are thinner than a pixel at reading scale, raised to be seen: by a power,
     so that a hashed wedge stays paler than a solid one.
     """

@@ -134,6 +134,8 @@ class Reader:
             for factor in OTHER_SCALES:
                 if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
                     attempts.append(self._attempt(sheet.at_scale(bond=middle * factor)))
+                if attempts[-1].smiles and attempts[-1].smiles == best.smiles and len(attempts) > 1:
+                    break  # two say the same: a third is not asked
             best = _chosen(attempts)
         if best.is_no_molecule and self._beam < WIDE_BEAM:
             best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
@@ -269,10 +271,9 @@ def _attempt(picture: Picture, read: Walk) -> _Attempt:
     for i in waves(picture.ink, read.tokens, read.places):
         tokens[i] = "~"
     graph, faults = walk.decode(tokens, places)
-    if cut := cut_anions(graph, picture.size):
-        for atom in cut:
-            tokens[graph.steps[atom]] = graph.atoms[atom].removesuffix("-")
-        graph, faults = walk.decode(tokens, places)
+    for atom in cut_anions(graph, picture.size):
+        graph.atoms[atom] = graph.atoms[atom].removesuffix("-")
+        tokens[graph.steps[atom]] = graph.atoms[atom]
     read = replace(read, tokens=tuple(tokens))
     attempt = _Attempt(picture, read, graph)
     if not graph.atoms:

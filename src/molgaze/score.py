@@ -11,7 +11,7 @@ import statistics
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -278,6 +278,25 @@ def _figures(results: Sequence[Result]) -> Figures:
         valid=mean("valid"),
         ms=statistics.median(r.ms for r in results),
     )
+
+
+def report(scores: Mapping[str, Score]) -> Iterator[str]:
+    """Lines of a table: each score in all, then by condition."""
+    rows: list[tuple[str, Figures]] = []
+    for name, scored in scores.items():
+        rows.append((Path(name).stem, scored.total))
+        for condition, figures in scored.conditions.items():
+            plain = "".join(c if c.isprintable() else "?" for c in condition)
+            rows.append(("  " + plain, figures))
+        if scored.mean_of_conditions is not None and len(scored.conditions) > 1:
+            rows.append(("  mean of conditions", scored.mean_of_conditions))
+    wide = max(len(name) for name, _ in rows)
+    yield f"{'':{wide}}  pictures   exact  tetrahedral  no stereo  Tanimoto   valid  median ms"
+    for name, f in rows:
+        yield (
+            f"{name:{wide}}  {f.pictures:8}  {f.exact:6.1%}  {f.tetrahedral:11.1%}  {f.flat:9.1%}"
+            f"  {f.tanimoto:8.3f}  {f.valid:6.1%}  {f.ms:9.0f}"
+        )
 
 
 def _mean(figures: Sequence[Figures]) -> Figures | None:

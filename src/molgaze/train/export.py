@@ -4,9 +4,9 @@
 
 ``step.onnx``, for K walks over one picture with L inked cells:
 
-    features, grid (h, w) int64, keys (L, A), cells (L, 2) int64
-    seen (K, L, E)          marks so far, seen from the cells, without the newest
-    atoms, bonds (K, S, 2)  every mark so far, the newest last; NaN for none
+    features, grid (h + 2, w + 2) int64 framed by paper, keys (L, A), cells (L, 2)
+    seen (K, L, E)        marks so far, seen from the cells, without the newest
+    marks (K, S, 2, 2)    the atom and the bond of every step so far; NaN for none
     hidden (K, H), token (K,) int64, place (K, 2)  the last step's; NaN at the start
     ->
     new_seen (K, L, E)
@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .. import gaze, walk
 from ..picture import PictureError
@@ -43,6 +44,7 @@ from .model import Gaze, Location
 from .spoil import spoil
 
 PEAKS = 2  # places offered at each step
+FAR = 1e6  # cells: where a mark is that was not made
 
 
 class ExportError(RuntimeError):
@@ -64,11 +66,38 @@ class EncoderGraph(nn.Module):
 
 
 class StepGraph(nn.Module):
-    """What ``step.onnx`` computes."""
+    """What ``step.onnx`` computes: one step of K walks, each at the P places it may look at next.
+
+    The same sums as in :class:`~molgaze.train.model.Gaze`, for few and large operations: what
+    depends on the last token alone is worked out beforehand for every token, what depends on
+    hidden alone is one product, and marks of all kinds are looked up at once.
+    """
 
     def __init__(self, model: Gaze) -> None:
         super().__init__()
         self.model = model
+        size, location, gru = model.size, model.location, model.gru
+        with torch.no_grad():
+            # a frame of zeros around each table: what lies farther is not felt
+            tables = location.tables.view(3, location.side, location.side, -1)
+            self.tables = F.pad(tables, (0, 0, 1, 1, 1, 1)).flatten(0, 2)
+            from_hidden, from_token = model.w2.weight.split([size.hidden, size.embedding], 1)
+            self.hidden_weights = torch.cat([from_hidden, gru.weight_hh_l0]).T.contiguous()
+            self.hidden_bias = torch.cat([model.w2.bias, gru.bias_hh_l0])
+            widths = [size.features + size.location, size.embedding, 4]
+            read, word, moved = gru.weight_ih_l0.split(widths, 1)
+            self.read_weights = torch.cat([read, moved], 1).T.contiguous()
+            words = model.embedding.weight
+            self.token_queries = words @ from_token.T  # (V, A)
+            self.token_gates = words @ word.T + gru.bias_ih_l0  # (V, 3 H)
+
+    def felt(self, kinds: Sequence[int], places: Tensor, marks: Tensor) -> Tensor:
+        """Vectors (.., n, E) of n kinds of marks (.., n, 2) as they are felt at places (.., 1, 2)."""
+        edge, side = self.model.location.reach + 1, self.model.location.side + 2
+        offset = torch.round(places - marks).clamp(-edge, edge)
+        first = torch.tensor([(kind * side + edge) * side + edge for kind in kinds])
+        index = (offset * torch.tensor([1.0, side])).sum(-1).long() + first
+        return F.embedding(index, self.tables)
 
     def forward(
         self,
@@ -77,53 +106,60 @@ class StepGraph(nn.Module):
         keys: Tensor,
         cells: Tensor,
         seen: Tensor,
-        atoms: Tensor,
-        bonds: Tensor,
+        marks: Tensor,
         hidden: Tensor,
         token: Tensor,
         place: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        model, location = self.model, self.model.location
-        new_seen = (
-            seen
-            + location(Location.ATOM, cells[None], atoms[:, -1:])[:, 0]
-            + location(Location.BOND, cells[None], bonds[:, -1:])[:, 0]
-        )
-        weights = model.attend(keys[None], cells, hidden, token, place, new_seen)  # (K, L)
-        spots = cells.to(weights.dtype)
+        model = self.model
+        marks = torch.where(torch.isnan(marks), FAR, marks)
+        before = torch.where(torch.isnan(place), FAR, place)
+        from_hidden = hidden @ self.hidden_weights + self.hidden_bias
+        query, gates = from_hidden.split([model.size.attention, 3 * model.size.hidden], -1)
+
+        # where to look: V tanh(W1 features + W2 [hidden, last token] + U location)
+        newest = torch.cat([marks[:, -1:], before[:, None, None]], 2)  # (K, 1, 3, 2)
+        kinds = (Location.ATOM, Location.BOND, Location.GAZE)
+        felt = self.felt(kinds, cells[:, None], newest)  # (K, L, 3, E)
+        new_seen = seen + felt[:, :, 0] + felt[:, :, 1]
+        query = query + F.embedding(token, self.token_queries)
+        scores = model.u(new_seen + felt[:, :, 2]) + (keys + query[:, None])  # (K, L, A)
+        weights = torch.softmax(model.v(torch.tanh(scores))[..., 0], -1)  # (K, L)
+
+        # the cells around the two peaks
         places, shares = [], []
         for _ in range(PEAKS):
-            peak = spots[weights.argmax(-1)]  # (K, 2)
-            near = ((spots[None] - peak[:, None]).abs() <= 1).all(-1).to(weights.dtype)
-            mass = weights * near
-            share = mass.sum(-1)
-            places.append((mass[..., None] * spots).sum(1) / share.clamp(min=1e-12)[:, None])
+            peak = F.embedding(weights.argmax(-1, keepdim=True), cells)  # (K, 1, 2)
+            near = (cells - peak).abs().amax(-1) <= 1  # (K, L)
+            mass = torch.where(near, weights, 0.0)
+            weights = weights - mass
+            share = mass.sum(-1, keepdim=True)
+            places.append(mass @ cells / share.clamp(min=1e-12))
             shares.append(share)
-            weights = weights * (1 - near)
         chosen = torch.stack(places, 1)  # (K, P, 2)
-        here = location(Location.ATOM, chosen, atoms).sum(1) + location(
-            Location.BOND, chosen, bonds
-        ).sum(1)  # (K, P, E)
 
-        def each(x: Tensor) -> Tensor:  # every walk goes on at each of its places: K times P
-            return x.repeat_interleave(PEAKS, 0)
+        # what is read there, between four cells in proportion
+        spot = chosen[:, :, None]
+        low = torch.floor(spot)  # (K, P, 1, 2)
+        corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        part = (1 - (spot - low) - corners).abs().prod(-1)  # (K, P, 4)
+        x, y = (low + (corners + 1)).long().unbind(-1)
+        rows = F.embedding(y * grid.shape[1] + x, grid.flatten()[:, None])[..., 0]
+        context = (part[:, :, None] @ F.embedding(rows, features))[:, :, 0]  # (K, P, D)
+        kinds = (Location.ATOM, Location.BOND)
+        here = self.felt(kinds, spot[:, :, None], marks[:, None]).sum((2, 3))  # (K, P, E)
 
-        words, states = model.step(
-            features,
-            grid,
-            each(hidden),
-            each(token),
-            each(place),
-            chosen.flatten(0, 1),
-            here.flatten(0, 1),
-        )
-        return (
-            new_seen,
-            chosen,
-            torch.stack(shares, 1),
-            words.view(-1, PEAKS, words.shape[-1]),
-            states.view(-1, PEAKS, states.shape[-1]),
-        )
+        # what it says: GRU, then words
+        moved = model.motion(chosen, place[:, None])
+        given = torch.cat([context, here, moved], -1) @ self.read_weights
+        given = given + F.embedding(token, self.token_gates)[:, None]  # (K, P, 3 H)
+        old = hidden[:, None]
+        reset, update, new = given.chunk(3, -1)
+        old_reset, old_update, old_new = gates[:, None].chunk(3, -1)
+        new = torch.tanh(new + torch.sigmoid(reset + old_reset) * old_new)
+        new_hidden = new + torch.sigmoid(update + old_update) * (old - new)  # (K, P, H)
+        words = F.log_softmax(model.words(new_hidden, context), -1)
+        return new_seen, chosen, torch.cat(shares, 1), words, new_hidden
 
 
 class TorchNet:
@@ -261,17 +297,15 @@ def _encoder_shapes() -> tuple[Shapes, list[str]]:
 
 
 def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
-    size, cells = model.size, torch.tensor([[2, 3], [3, 3], [4, 3], [4, 4], [9, 8]])
+    size, cells = model.size, torch.tensor([[2.0, 3], [3, 3], [4, 3], [4, 4], [9, 8]])
     n, k, s = len(cells), 3, 4
-    marks = torch.rand(k, s, 2) * 8
     shapes: Shapes = {
         "features": (torch.rand(30, size.features), {0: "N8"}),
-        "grid": (torch.arange(140).view(10, 14) % 30, {0: "h", 1: "w"}),
+        "grid": (torch.arange(192).view(12, 16) % 30, {0: "h", 1: "w"}),
         "keys": (torch.rand(n, size.attention), {0: "L"}),
         "cells": (cells, {0: "L"}),
         "seen": (torch.rand(k, n, size.location), {0: "K", 1: "L"}),
-        "atoms": (marks, {0: "K", 1: "S"}),
-        "bonds": (marks.clone(), {0: "K", 1: "S"}),
+        "marks": (torch.rand(k, s, 2, 2) * 8, {0: "K", 1: "S"}),
         "hidden": (torch.rand(k, size.hidden), {0: "K"}),
         "token": (torch.tensor([5, 6, 7]), {0: "K"}),
         "place": (torch.rand(k, 2) * 8, {0: "K"}),

@@ -41,6 +41,7 @@ from .model import Batch, Gaze, Loss, Size, loss
 from .spoil import spoil
 
 MAX_TOKENS = 320
+WARM_UP = 0.05  # of a run at most; 300 steps are enough
 EMPTY = 0.008  # share of pictures without a molecule
 KEPT = 1500  # drawings that wait to be spoiled again, in each drawing process
 MEDIUM = 240  # inked cells of a medium picture
@@ -388,7 +389,7 @@ def fit(settings: Settings) -> Path:
         done = spent >= settings.minutes
         if not done:
             progress[0] = spent / settings.minutes
-            warm = min((step + 1) / 300, 1.0)
+            warm = min(max((step + 1) / 300, spent / settings.minutes / WARM_UP), 1.0)
             fall = 0.5 * (1 + math.cos(math.pi * min(spent / settings.minutes, 1.0)))
             for group in optimiser.param_groups:
                 group["lr"] = settings.rate * warm * max(fall, 0.01)

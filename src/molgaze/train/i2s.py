@@ -48,11 +48,11 @@ from .. import walk
 from ..molecule import MoleculeError, molecule
 from ..picture import PictureError, Sheet, Source
 from ..picture import load as load_picture
-from ..score import compare
+from ..score import compare, report, score, table
 from ..walk import Graph
 from .corpus import Corpus
 from .draw import Drawing
-from .fit import load, note, save
+from .fit import WARM_UP, fast_bf16, load, note, save
 from .hands import hand
 from .spoil import spoil
 
@@ -703,6 +703,7 @@ def train(settings: Settings) -> Path:
         refused.update(json.loads(metadata["refused"]))
     else:
         model.backbone.load_imagenet()
+    model.backbone.to(memory_format=torch.channels_last)  # a third faster on a CPU
     learnt = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.Adam(learnt.values(), settings.rate, fused=True)
     for name, p in learnt.items():
@@ -713,7 +714,7 @@ def train(settings: Settings) -> Path:
                 "exp_avg_sq": state[f"optimiser.{name}.second"].to(device),
             }
     del state
-    amp = torch.autocast(device, torch.bfloat16)
+    amp = torch.autocast(device, torch.bfloat16, enabled=fast_bf16(device == "cuda"))
 
     progress = torch.zeros(1).share_memory_()  # type: ignore[no-untyped-call]
     progress[0] = min(spent / settings.minutes, 1.0)
@@ -762,7 +763,7 @@ def train(settings: Settings) -> Path:
             break
         model.train()
         progress[0] = spent / settings.minutes
-        warm = min((step + 1) / 300, 1.0)
+        warm = min(max((step + 1) / 300, spent / settings.minutes / WARM_UP), 1.0)
         fall = 0.5 * (1 + math.cos(math.pi * spent / settings.minutes))
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * warm * max(fall, 0.01)
@@ -965,7 +966,7 @@ def strip(picture: NDArray[np.uint8], caption: Caption) -> Image.Image:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the commands train, read and show; each sets ``command``, a function of the arguments."""
+    """Add the commands; each sets ``command``, a function of the arguments."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser("train", help="train on drawn pictures")
     run.add_argument("--data", type=Path, nargs="+", required=True, help="files of SMILES")
@@ -990,6 +991,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     shows.add_argument("--weights", type=Path, required=True, metavar="RUN")
     shows.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
     shows.set_defaults(command=run_show)
+
+    scores = commands.add_parser("score", help="a benchmark table -> accuracy")
+    scores.add_argument("tables", nargs="+", metavar="TABLE.csv")
+    scores.add_argument("--weights", type=Path, required=True, metavar="RUN")
+    scores.set_defaults(command=run_score)
 
 
 def run_train(args: argparse.Namespace) -> int:
@@ -1024,6 +1030,21 @@ def run_show(args: argparse.Namespace) -> int:
         print(f"molgaze: {args.file}: {reason}", file=sys.stderr)
         return 1
     print(caption.smiles)
+    return 0
+
+
+def run_score(args: argparse.Namespace) -> int:
+    """``molgaze i2s score``: the figures of ``molgaze score`` for this reader."""
+    model = load_model(args.weights)
+    tables = {name: table(name) for name in args.tables}
+
+    def answer(path: Path) -> str | None:
+        (found,) = read(model, [path])
+        if isinstance(found, PictureError):
+            raise found
+        return found.smiles
+
+    print("\n".join(report({name: score(rows, answer) for name, rows in tables.items()})))
     return 0
 
 

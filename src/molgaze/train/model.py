@@ -198,8 +198,6 @@ class Location(nn.Module):
         near = (offset.abs() <= self.reach).all(-1)  # False for NaN
         x, y = torch.where(near[..., None], offset, 0.0).long().unbind(-1)
         index = (kind * self.side + y + self.reach) * self.side + x + self.reach
-        if not self.training:
-            return F.embedding(index, self.tables) * near[..., None]
         # most pairs are far apart: look up the others only
         flat = near.flatten().nonzero()[:, 0]
         found = F.embedding(index.flatten()[flat], self.tables)
@@ -228,8 +226,6 @@ class Gaze(nn.Module):
         self.dropout = nn.Dropout(size.dropout)
         self.out = nn.Linear(size.hidden, size.vocabulary)
 
-    # --- pieces shared by training and reading ---
-
     @staticmethod
     def read(features: Tensor, grid: Tensor, places: Tensor) -> Tensor:
         """Features (N8, D), spread over cells by grid (B, h, w), at places (B, T, 2): (B, T, D).
@@ -256,8 +252,9 @@ class Gaze(nn.Module):
 
     @staticmethod
     def motion(place: Tensor, before: Tensor) -> Tensor:
-        """The jump of the gaze as (.., 4): direction, and length twice (near and far)."""
-        jump = torch.nan_to_num(place - before)
+        """The jump of the gaze as (.., 4): direction, and length twice; no jump from NaN."""
+        jump = place - before
+        jump = torch.where(torch.isnan(jump), 0.0, jump)
         length = jump.norm(dim=-1, keepdim=True)
         return torch.cat([jump / (length + 0.1), (length / 3).clamp(max=2), length / 20], -1)
 
@@ -266,8 +263,6 @@ class Gaze(nn.Module):
         dense = F.relu(self.dense(torch.cat([hidden, context], -1)))
         logits: Tensor = self.out(self.dropout(dense))
         return logits
-
-    # --- training: all steps at once, the gaze given ---
 
     def forward(
         self, batch: Batch, jitter: float = 0.0, share: float = 1.0
@@ -327,50 +322,6 @@ class Gaze(nn.Module):
         spots += self.location(kinds.GAZE, batch.cells, before[:, chosen])
         scores = self.scores(keys, query, spots).float()
         return logits.float(), scores.masked_fill(~valid[:, None], -torch.inf), chosen
-
-    # --- reading: one step, the gaze its own ---
-
-    def attend(
-        self,
-        keys: Tensor,
-        cells: Tensor,
-        hidden: Tensor,
-        token: Tensor,
-        place: Tensor,
-        seen: Tensor,
-    ) -> Tensor:
-        """Attention weights (K, L) of K hypotheses over one picture's cells.
-
-        Args:
-            keys: (1, L, A). cells: (L, 2). hidden: (K, H). token: (K,) the last one written.
-            place: (K, 2) the last gaze, NaN at the start. seen: (K, L, E) sum of marks so far.
-        """
-        query = self.w2(torch.cat([hidden, self.embedding(token)], -1))[:, None]
-        spots = seen + self.location(Location.GAZE, cells[None], place[:, None])[:, 0]
-        scores = self.scores(keys, query, spots[:, None])[:, 0]
-        return torch.softmax(scores, -1)
-
-    def step(
-        self,
-        features: Tensor,
-        grid: Tensor,
-        hidden: Tensor,
-        token: Tensor,
-        before: Tensor,
-        place: Tensor,
-        here: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Read at the chosen places: token log-probabilities (K, V) and the new hidden (K, H).
-
-        Args:
-            features: (N8, D). grid: (h, w). hidden: (K, H). token: (K,). before, place: (K, 2) last
-                and new gaze. here: (K, E) marks so far seen from the new place.
-        """
-        context = self.read(features, grid[None], place[None])[0]
-        given = torch.cat([context, here, self.embedding(token), self.motion(place, before)], -1)
-        out, _ = self.gru(given[:, None], hidden[None])
-        hidden = out[:, 0]
-        return F.log_softmax(self.words(hidden, context), -1), hidden
 
 
 def attention_target(batch: Batch, chosen: Tensor, sigma: float = 0.6) -> tuple[Tensor, Tensor]:

@@ -31,8 +31,7 @@ MARGIN = 0.5  # paper kept around the ink, in bonds
 LEAST_BOND = (13.0, 24.0)  # pixels: a canvas grows until its bonds are as long as a draw from here
 GREATEST_BOND = 240.0  # pixels: beyond it the canvas fits the molecule instead
 
-SIZES = ((300, 300), (250, 200), (400, 300), (500, 500), (450, 350), (600, 600), (800, 700))
-SIZE_SHARES = (0.26, 0.08, 0.16, 0.16, 0.12, 0.12, 0.1)
+PAGE = (250, 850)  # pixels a side of a canvas that the molecule is fitted to
 
 _ORDER = {
     "=": Chem.BondType.DOUBLE,
@@ -253,9 +252,11 @@ def _rdkit_options(plan: _Plan, rng: np.random.Generator) -> tuple[int, int, dic
     width = height = -1
     bond = 30.0
     kind = u()
-    acs = 0.35 <= kind < 0.47
-    if u() < (0.6 if kind < 0.35 else 0.3) and not acs and plan.graph.bonds and not plan.reverse:
-        width, height = SIZES[int(rng.choice(len(SIZES), p=SIZE_SHARES))]
+    default, acs = kind < 0.45, 0.45 <= kind < 0.55
+    if u() < (0.75 if default else 0.3) and not acs and plan.graph.bonds and not plan.reverse:
+        width = height = int(rng.integers(*PAGE))
+        if u() < 0.3:
+            height = int(width * rng.uniform(0.6, 1.0))
         bond = 0.9 * min(width / size[0], height / size[1])
         least = float(rng.uniform(*LEAST_BOND))
         if bond < least:
@@ -265,11 +266,11 @@ def _rdkit_options(plan: _Plan, rng: np.random.Generator) -> tuple[int, int, dic
             width = height = -1
     if width < 0 and not acs:
         bond = 30.0
-        if kind > 0.2:
+        if kind > 0.25:
             most = max(28.0, min(80.0, 700.0 / float(size.max())))
             bond = float(rng.uniform(22.0, most))
         options["fixedBondLength"] = bond
-    if kind < 0.35:
+    if default:
         return width, height, options, False
     options["factor"] = float(rng.uniform(1.4, 3.6))  # ACS 1996 only
     options["fontFile"] = str(fonts()[int(rng.integers(len(fonts())))])
@@ -394,7 +395,7 @@ def _rdkit(mol: Chem.Mol, rng: np.random.Generator, condensed: float) -> Drawing
     plan = _plan(mol, rng, condensed)
     way = str(rng.choice(["sub", "", "sup"], p=[0.85, 0.12, 0.03]))
     width, height, options, acs = _rdkit_options(plan, rng)
-    plain = acs or rng.random() < 0.6
+    plain = acs or rng.random() < 0.45
     palette = "useBWAtomPalette"
     if not plain:
         palettes = ("useDefaultAtomPalette", "useAvalonAtomPalette", "useCDKAtomPalette")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..picture import TARGET_BOND
+from ..picture import SMALLER, TARGET_BOND, lifted
 from ..walk import Graph
 from .draw import Drawing, Ink
 
@@ -181,6 +181,8 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
         ink = 255 - np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
 
     ink, graph = resized(ink, graph, target / bond)
+    if target / bond < SMALLER:
+        ink = np.round(255 * lifted(ink / np.float32(255))).astype(np.uint8)
     if u() < 0.12 * harm:
         ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), float(rng.uniform(0.4, 1.1))))
     if u() < 0.15 * harm:
