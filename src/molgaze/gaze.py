@@ -23,7 +23,7 @@ from .sites import CELL, TABLES, Sites, padded, sites
 from .walk import Graph
 
 MAX_TOKENS = 800
-MAX_CELLS = 2500  # near ink; a drawing of 300 atoms has as many, noise and photographs have more
+MAX_CELLS = 3000  # near ink; a drawing of 300 atoms has as many, noise and photographs have more
 HEARD = 40  # tokens after which a walk is given up
 MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise, no drawing
 FORMAT = "3"  # of the pair of graphs; a reader refuses any other

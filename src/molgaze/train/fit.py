@@ -45,7 +45,7 @@ WARM_UP = 0.05  # of a run at most; 300 steps are enough
 EMPTY = 0.008  # share of pictures without a molecule
 KEPT = 1500  # drawings that wait to be spoiled again, in each drawing process
 MEDIUM = 240  # inked cells of a medium picture
-MAX_CELLS = 6000  # of 8x8 pixels; 620 x 620 pixels at reading scale
+MAX_CELLS = 7500  # of 8x8 pixels; 690 x 690 pixels at reading scale
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..picture import SMALLER, TARGET_BOND, lifted
 from ..walk import Graph
 from .draw import Drawing, Ink
 
-BOND_RANGE = (12.0, 33.0)  # pixels; the runtime aims at TARGET_BOND by an estimate
+BOND_RANGE = (13.0, 36.0)  # pixels; the runtime aims at TARGET_BOND by an estimate
 
 
 def moved(graph: Graph, matrix: NDArray[np.float64]) -> Graph:
