@@ -191,10 +191,12 @@ def read_on_ray(
             fn_constructor_args=(factory, timeout, column),
             batch_size=TASK,
             batch_format="pyarrow",
-            concurrency=(1, min(most, len(blocks))),  # goes on with the nodes that are left
+            # from one on: it goes on with the nodes that are left
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(blocks))),
             num_cpus=1,
             num_gpus=gpus or None,
-        ).write_parquet(folder, filesystem=files)
+            # writing is little work: a core kept for it would be one less to read with
+        ).write_parquet(folder, filesystem=files, ray_remote_args={"num_cpus": 0})
         _write(files, f"{folder}/{MARK}", b"")
 
 
