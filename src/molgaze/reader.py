@@ -23,7 +23,7 @@ from .reading import Reading
 from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = 0.8  # probability of a step under which other scales are tried
+DOUBTFUL = 0.6  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 ODD = ("gives no stereo", "read as", "second bond", "to itself")  # warnings of what seldom is drawn
 ODD_COST = 1.0  # of the score, for each of these
