@@ -107,6 +107,13 @@ def _stereo(mol: Chem.Mol, rng: np.random.Generator) -> None:
     Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
 
 
+def _cross(mol: Chem.Mol, rng: np.random.Generator) -> None:
+    """Make the stereo of double bonds unknown, for a hand to cross them."""
+    for element in Chem.FindPotentialStereo(mol):
+        if element.type == Chem.StereoType.Bond_Double and rng.random() < 0.8:
+            mol.GetBondWithIdx(element.centeredOn).SetStereo(Chem.BondStereo.STEREOANY)
+
+
 def _hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     """Draw some hydrogens as atoms: of stereocentres in rings, as natural-product chemists do, or
     of aldehydes, alkynes, alkenes and amides.
@@ -261,6 +268,8 @@ class Corpus:
                     _stereo(mol, rng)
                 if rng.random() < 0.22:
                     mol = _hydrogens(mol, rng)
+                if rng.random() < 0.3:
+                    _cross(mol, rng)
                 if rng.random() < 0.06:
                     _iodinate(mol, rng)
                 if rng.random() < 0.1:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..sites import DILATIONS
 from ..walk import CHARGED, VOCABULARY, is_glyph
 
-STEREO = ("w>", "w<", "h>", "h<", "~")
+STEREO = ("w>", "w<", "h>", "h<", "~", "x")
 
 
 @dataclass(frozen=True)
