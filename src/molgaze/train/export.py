@@ -76,23 +76,24 @@ class StepGraph(nn.Module):
     def __init__(self, model: Gaze) -> None:
         super().__init__()
         self.model = model
-        size, location, gru = model.size, model.location, model.gru
+        size, location, gru = model.size, model.location, dict(model.gru.named_parameters())
         with torch.no_grad():
             # a frame of zeros around each table: what lies farther is not felt
             tables = location.tables.view(3, location.side, location.side, -1)
             self.tables = F.pad(tables, (0, 0, 1, 1, 1, 1)).flatten(0, 2)
-            from_hidden, from_token = model.w2.weight.split([size.hidden, size.embedding], 1)
-            self.hidden_weights = torch.cat([from_hidden, gru.weight_hh_l0]).T.contiguous()
-            self.hidden_bias = torch.cat([model.w2.bias, gru.bias_hh_l0])
-            widths = [size.features + size.location, size.embedding, 4]
-            read, word, moved = gru.weight_ih_l0.split(widths, 1)
-            self.read_weights = torch.cat([read, moved], 1).T.contiguous()
-            words = model.embedding.weight
-            self.token_queries = words @ from_token.T  # (V, A)
-            self.token_gates = words @ word.T + gru.bias_ih_l0  # (V, 3 H)
+            asking, given = model.w2.weight, gru["weight_ih_l0"]
+            from_hidden = torch.cat([asking[:, : size.hidden], gru["weight_hh_l0"]])
+            self.hidden_weights = from_hidden.T.contiguous()  # (H, A + 3 H)
+            self.hidden_bias = torch.cat([model.w2.bias, gru["bias_hh_l0"]])
+            words = model.embedding.weight  # (V, embedding)
+            start = size.features + size.location
+            end = start + size.embedding
+            self.read_weights = torch.cat([given[:, :start], given[:, end:]], 1).T.contiguous()
+            self.token_queries = words @ asking[:, size.hidden :].T  # (V, A)
+            self.token_gates = words @ given[:, start:end].T + gru["bias_ih_l0"]  # (V, 3 H)
 
     def felt(self, kinds: Sequence[int], places: Tensor, marks: Tensor) -> Tensor:
-        """Vectors (.., n, E) of n kinds of marks (.., n, 2) as they are felt at places (.., 1, 2)."""
+        """Vectors (.., n, E) of n kinds of marks (.., n, 2) as felt at places (.., 1, 2)."""
         edge, side = self.model.location.reach + 1, self.model.location.side + 2
         offset = torch.round(places - marks).clamp(-edge, edge)
         first = torch.tensor([(kind * side + edge) * side + edge for kind in kinds])
@@ -115,11 +116,12 @@ class StepGraph(nn.Module):
         marks = torch.where(torch.isnan(marks), FAR, marks)
         before = torch.where(torch.isnan(place), FAR, place)
         from_hidden = hidden @ self.hidden_weights + self.hidden_bias
-        query, gates = from_hidden.split([model.size.attention, 3 * model.size.hidden], -1)
+        width = model.size.attention
+        query, gates = from_hidden[:, :width], from_hidden[:, width:]  # (K, A), (K, 3 H)
 
         # where to look: V tanh(W1 features + W2 [hidden, last token] + U location)
         newest = torch.cat([marks[:, -1:], before[:, None, None]], 2)  # (K, 1, 3, 2)
-        kinds = (Location.ATOM, Location.BOND, Location.GAZE)
+        kinds = [Location.ATOM, Location.BOND, Location.GAZE]
         felt = self.felt(kinds, cells[:, None], newest)  # (K, L, 3, E)
         new_seen = seen + felt[:, :, 0] + felt[:, :, 1]
         query = query + F.embedding(token, self.token_queries)
@@ -146,8 +148,7 @@ class StepGraph(nn.Module):
         x, y = (low + (corners + 1)).long().unbind(-1)
         rows = F.embedding(y * grid.shape[1] + x, grid.flatten()[:, None])[..., 0]
         context = (part[:, :, None] @ F.embedding(rows, features))[:, :, 0]  # (K, P, D)
-        kinds = (Location.ATOM, Location.BOND)
-        here = self.felt(kinds, spot[:, :, None], marks[:, None]).sum((2, 3))  # (K, P, E)
+        here = self.felt(kinds[:2], spot[:, :, None], marks[:, None]).sum((2, 3))  # (K, P, E)
 
         # what it says: GRU, then words
         moved = model.motion(chosen, place[:, None])

@@ -182,7 +182,8 @@ def spoil(drawing: Drawing, rng: np.random.Generator, harm: float = 1.0) -> Draw
 
     ink, graph = resized(ink, graph, target / bond)
     if target / bond < SMALLER:
-        ink = np.round(255 * lifted(ink / np.float32(255))).astype(np.uint8)
+        raised = lifted(ink.astype(np.float32) / np.float32(255))
+        ink = np.asarray(np.round(255 * raised), dtype=np.uint8)
     if u() < 0.12 * harm:
         ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), float(rng.uniform(0.4, 1.1))))
     if u() < 0.15 * harm:
