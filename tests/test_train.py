@@ -202,19 +202,29 @@ def test_a_step_of_reading_is_a_step_of_training(data: Path) -> None:
         features = model.encoder(batch.patches, batch.down4, batch.near4, batch.down8, batch.near8)
         keys = torch.nn.functional.embedding(batch.rows[0], model.w1(features))
         grid = torch.nn.functional.pad(batch.grid[0], (1, 1, 1, 1))
+        stride = torch.tensor([1.0, grid.shape[1]])
         cells = batch.cells[0].float()
         seen = torch.zeros(1, len(cells), SMALL.location)
         hidden, place = torch.zeros(1, SMALL.hidden), torch.full((1, 2), torch.nan)
-        marks = torch.full((1, 1, 2, 2), torch.nan)
+        marks = torch.full((1, 1, 2, 2), gaze.FAR)
         said, gaze_places, peaks = [], [place], []
         for step, token in enumerate(batch.tokens[0, :-1]):
             seen, places, shares, words, hiddens = graph(
-                features, grid, keys, cells, seen, marks, hidden, token[None], place
+                features,
+                grid.flatten(),
+                stride,
+                keys,
+                cells,
+                seen,
+                marks,
+                hidden,
+                token[None],
+                place,
             )
             # marks are those of the drawing, and the gaze is the model's own second choice
             hidden, place = hiddens[:, 1], places[:, 1]
             here = torch.stack([batch.atoms[:, step + 1], batch.bonds[:, step + 1]], 1)
-            marks = torch.cat([marks, here[:, None]], 1)
+            marks = torch.cat([marks, torch.nan_to_num(here[:, None], nan=gaze.FAR)], 1)
             said.append(words[0, 1])
             gaze_places.append(place)
             peaks.append(shares[0, 0])

@@ -26,7 +26,8 @@ MAX_TOKENS = 800
 MAX_CELLS = 3000  # near ink; a drawing of 300 atoms has as many, noise and photographs have more
 HEARD = 40  # tokens after which a walk is given up
 MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise, no drawing
-FORMAT = "3"  # of the pair of graphs; a reader refuses any other
+FAR = 1e6  # cells: where a mark is that was not made
+FORMAT = "4"  # of the pair of graphs; a reader refuses any other
 
 Floats = NDArray[np.float32]
 
@@ -106,11 +107,11 @@ def _mask(state: str, place: NDArray[np.floating], atoms: Floats) -> Floats:
     Args:
         state: of the grammar.
         place: (2,) in cells.
-        atoms: (S, 2) places of the atoms written so far, NaN for none.
+        atoms: (S, 2) places of the atoms written so far, far away for none.
     """
     mask = _MASKS[state]
     distance = np.sqrt(((atoms - place) ** 2).sum(1))
-    nearest = float(np.fmin.reduce(distance, initial=np.inf))
+    nearest = float(distance.min())
     if nearest < SAME_ATOM:
         mask = np.where(_NEW, -np.inf, mask)
     elif nearest > OTHER_ATOM:
@@ -208,7 +209,7 @@ class _Path:
 
     hidden: Floats  # (H,)
     seen: Floats  # (L, E) marks so far, seen from the cells, without the newest
-    marks: Floats  # (S, 2, 2) the atom and the bond of each step; NaN for none
+    marks: Floats  # (S, 2, 2) the atom and the bond of each step; FAR for none
     score: float = 0.0
     tokens: tuple[int, ...] = (walk.TOKEN_ID[walk.START],)
     places: tuple[tuple[float, float], ...] = ()
@@ -231,8 +232,7 @@ class _Path:
         word = walk.VOCABULARY[token]
         spot = (float(place[0]), float(place[1]))
         trail = walk.Trail(self.here)
-        none = (math.nan, math.nan)
-        marks = np.array([[mark or none for mark in trail.step(word, spot)]], np.float32)
+        marks = np.array([[mark or (FAR, FAR) for mark in trail.step(word, spot)]], np.float32)
         return _Path(
             hidden,
             seen,
@@ -260,7 +260,8 @@ class _View:
     net: Net
     ink: Floats  # (8h, 8w)
     found: Sites
-    grid: NDArray[np.int64]  # (h + 2, w + 2) the row of every cell, framed by paper
+    grid: NDArray[np.int64]  # (n,) the rows of all cells, framed by paper, line by line
+    stride: Floats  # (2,) from cell to cell of the grid, in x and in y
     cells: Floats  # (L, 2) those that are inked, or beside ink
     features: Floats  # (L + 1, D), paper's first
     keys: Floats  # (L, A)
@@ -272,6 +273,7 @@ class _View:
         return self.net.step(
             features=self.features,
             grid=self.grid,
+            stride=self.stride,
             keys=self.keys if only is None else self.keys[only],
             cells=self.cells if only is None else self.cells[only],
             seen=seen if only is None else seen[:, only],
@@ -300,9 +302,11 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
         return []
     features, keys = net.encode(found)
     cells = found.cells.astype(np.float32)
-    view = _View(net, ink, found, np.pad(found.grid, 1), cells, features, keys[1:])
+    grid = np.pad(found.grid, 1)
+    stride = np.array([1, grid.shape[1]], np.float32)
+    view = _View(net, ink, found, grid.ravel(), stride, cells, features, keys[1:])
     seen = np.zeros((len(cells), net.location), np.float32)
-    start = _Path(np.zeros(net.hidden, np.float32), seen, np.full((1, 2, 2), np.nan, np.float32))
+    start = _Path(np.zeros(net.hidden, np.float32), seen, np.full((1, 2, 2), FAR, np.float32))
     best, *others = _search(view, [start], beam)
     walks = _completed(view, best, SECOND_LOOKS)
     walks += [w for path in others for w in _completed(view, path, 1)]

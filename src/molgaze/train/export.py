@@ -4,9 +4,11 @@
 
 ``step.onnx``, for K walks over one picture with L inked cells:
 
-    features, grid (h + 2, w + 2) int64 framed by paper, keys (L, A), cells (L, 2)
+    features, keys (L, A), cells (L, 2)
+    grid (n,) int64       the rows of all cells, framed by paper, line by line
+    stride (2,)           from cell to cell of the grid, in x and in y
     seen (K, L, E)        marks so far, seen from the cells, without the newest
-    marks (K, S, 2, 2)    the atom and the bond of every step so far; NaN for none
+    marks (K, S, 2, 2)    the atom and the bond of every step so far; far away for none
     hidden (K, H), token (K,) int64, place (K, 2)  the last step's; NaN at the start
     ->
     new_seen (K, L, E)
@@ -44,7 +46,6 @@ from .model import Gaze, Location
 from .spoil import spoil
 
 PEAKS = 2  # places offered at each step
-FAR = 1e6  # cells: where a mark is that was not made
 
 
 class ExportError(RuntimeError):
@@ -104,6 +105,7 @@ class StepGraph(nn.Module):
         self,
         features: Tensor,
         grid: Tensor,
+        stride: Tensor,
         keys: Tensor,
         cells: Tensor,
         seen: Tensor,
@@ -113,8 +115,7 @@ class StepGraph(nn.Module):
         place: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         model = self.model
-        marks = torch.where(torch.isnan(marks), FAR, marks)
-        before = torch.where(torch.isnan(place), FAR, place)
+        before = torch.where(torch.isnan(place), gaze.FAR, place)
         from_hidden = hidden @ self.hidden_weights + self.hidden_bias
         width = model.size.attention
         query, gates = from_hidden[:, :width], from_hidden[:, width:]  # (K, A), (K, 3 H)
@@ -129,24 +130,23 @@ class StepGraph(nn.Module):
         weights = torch.softmax(model.v(torch.tanh(scores))[..., 0], -1)  # (K, L)
 
         # the cells around the two peaks
-        places, shares = [], []
+        peaks = []
         for _ in range(PEAKS):
             peak = F.embedding(weights.argmax(-1, keepdim=True), cells)  # (K, 1, 2)
             near = (cells - peak).abs().amax(-1) <= 1  # (K, L)
             mass = torch.where(near, weights, 0.0)
             weights = weights - mass
-            share = mass.sum(-1, keepdim=True)
-            places.append(mass @ cells / share.clamp(min=1e-12))
-            shares.append(share)
-        chosen = torch.stack(places, 1)  # (K, P, 2)
+            peaks.append(mass)
+        around = torch.stack(peaks, 1)  # (K, P, L)
+        shares = around.sum(-1)
+        chosen = around @ cells / shares[..., None].clamp(min=1e-12)  # (K, P, 2)
 
         # what is read there, between four cells in proportion
         spot = chosen[:, :, None]
         low = torch.floor(spot)  # (K, P, 1, 2)
         corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
         part = (1 - (spot - low) - corners).abs().prod(-1)  # (K, P, 4)
-        x, y = (low + (corners + 1)).long().unbind(-1)
-        rows = F.embedding(y * grid.shape[1] + x, grid.flatten()[:, None])[..., 0]
+        rows = grid[((low + (corners + 1)) * stride).sum(-1).long()]
         context = (part[:, :, None] @ F.embedding(rows, features))[:, :, 0]  # (K, P, D)
         here = self.felt(kinds[:2], spot[:, :, None], marks[:, None]).sum((2, 3))  # (K, P, E)
 
@@ -155,12 +155,13 @@ class StepGraph(nn.Module):
         given = torch.cat([context, here, moved], -1) @ self.read_weights
         given = given + F.embedding(token, self.token_gates)[:, None]  # (K, P, 3 H)
         old = hidden[:, None]
-        reset, update, new = given.chunk(3, -1)
-        old_reset, old_update, old_new = gates[:, None].chunk(3, -1)
-        new = torch.tanh(new + torch.sigmoid(reset + old_reset) * old_new)
-        new_hidden = new + torch.sigmoid(update + old_update) * (old - new)  # (K, P, H)
+        size, gates = model.size.hidden, gates[:, None]
+        doors = torch.sigmoid(given[..., : 2 * size] + gates[..., : 2 * size])
+        reset, update = doors[..., :size], doors[..., size:]
+        new = torch.tanh(given[..., 2 * size :] + reset * gates[..., 2 * size :])
+        new_hidden = new + update * (old - new)  # (K, P, H)
         words = F.log_softmax(model.words(new_hidden, context), -1)
-        return new_seen, chosen, torch.cat(shares, 1), words, new_hidden
+        return new_seen, chosen, shares, words, new_hidden
 
 
 class TorchNet:
@@ -302,7 +303,8 @@ def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
     n, k, s = len(cells), 3, 4
     shapes: Shapes = {
         "features": (torch.rand(30, size.features), {0: "N8"}),
-        "grid": (torch.arange(192).view(12, 16) % 30, {0: "h", 1: "w"}),
+        "grid": (torch.arange(192) % 30, {0: "n"}),
+        "stride": (torch.tensor([1.0, 16.0]), {}),
         "keys": (torch.rand(n, size.attention), {0: "L"}),
         "cells": (cells, {0: "L"}),
         "seen": (torch.rand(k, n, size.location), {0: "K", 1: "L"}),
