@@ -6,7 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from .reading import Reading
 from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = 0.7  # probability of a step under which a larger scale is tried
+DOUBTFUL = 0.5  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 ODD = ("gives no stereo", "read as", "second bond", "to itself")  # warnings of what seldom is drawn
 ODD_COST = 1.0  # of the score, for each of these
+AGREEMENT = 0.02  # of the score a token, for another scale at which the same is read
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
-LARGER = 1.25  # that scale, times the first
+OTHER_SCALES = (1.25, 0.8)
 WIDE_BEAM = 5  # for pictures whose first reading is no molecule,
 WIDE_TOKENS = 150  # if it is no longer
 
@@ -117,8 +119,8 @@ class Reader:
     # --- one picture ---
 
     def _read_sheet(self, sheet: Sheet) -> _Attempt:
-        """Read at the estimated scale; again where the reading itself shows a better one, and
-        larger where it is doubtful; with a beam where no reading is a molecule.
+        """Read at the estimated scale; again where the reading itself shows a better one, or
+        where it is doubtful; with a beam where no reading is a molecule.
         """
         best = self._attempt(sheet.at_scale())
         tried = [best.picture.bond]
@@ -127,9 +129,14 @@ class Reader:
             tried.append(found)
             best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.merit)
         if best.is_doubtful:
-            bond = best.picture.bond / LARGER
-            if all(abs(math.log(bond / t)) > 0.1 for t in tried):
-                best = max(best, self._attempt(sheet.at_scale(bond=bond)), key=_Attempt.merit)
+            middle = best.picture.bond
+            attempts = [best]
+            for factor in OTHER_SCALES:
+                if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
+                    attempts.append(self._attempt(sheet.at_scale(bond=middle * factor)))
+                if attempts[-1].smiles and attempts[-1].smiles == best.smiles and len(attempts) > 1:
+                    break  # two say the same: a third is not asked
+            best = _chosen(attempts)
         if best.is_no_molecule and self._beam < WIDE_BEAM:
             best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
         return best
@@ -215,7 +222,7 @@ class _Attempt:
 
     @property
     def is_doubtful(self) -> bool:
-        """True where a larger scale may well do better."""
+        """True where another scale may well do better."""
         if self.walk is None or self.molecule is None:
             return True
         return min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
@@ -243,6 +250,18 @@ class _Attempt:
         places = self.graph.places
         lengths = [math.dist(places[a], places[b]) for a, b, _ in self.graph.bonds]
         return max(float(np.median(lengths)), 1.0)
+
+
+def _chosen(attempts: Sequence[_Attempt]) -> _Attempt:
+    """The best of some readings of one picture; that another says the same speaks for one."""
+    answers = Counter(a.smiles for a in attempts)
+
+    def merit(attempt: _Attempt) -> tuple[bool, float]:
+        is_molecule, score = attempt.merit()
+        others = answers[attempt.smiles] - 1 if is_molecule else 0
+        return is_molecule, score + AGREEMENT * others
+
+    return max(attempts, key=merit)
 
 
 def _attempt(picture: Picture, read: Walk) -> _Attempt:
