@@ -23,13 +23,13 @@ from .reading import Reading
 from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = 0.5  # probability of a step under which other scales are tried
+DOUBTFUL = 0.6  # probability of a step under which other scales are tried
 UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
 ODD = ("gives no stereo", "read as", "second bond", "to itself")  # warnings of what seldom is drawn
 ODD_COST = 1.0  # of the score, for each of these
 AGREEMENT = 0.02  # of the score a token, for another scale at which the same is read
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
-OTHER_SCALES = (1.25, 0.8)
+OTHER_SCALES = (0.8, 1.25)
 WIDE_BEAM = 5  # for pictures whose first reading is no molecule,
 WIDE_TOKENS = 150  # if it is no longer
 
