@@ -191,8 +191,10 @@ def read_on_ray(
             fn_constructor_args=(factory, timeout, column),
             batch_size=TASK,
             batch_format="pyarrow",
-            # from one on: it goes on with the nodes that are left
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(blocks))),
+            # down to one: it goes on with the nodes that are left
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1, max_size=min(most, len(blocks)), initial_size=min(most, len(blocks))
+            ),
             num_cpus=1,
             num_gpus=gpus or None,
             # writing is little work: a core kept for it would be one less to read with

@@ -110,11 +110,11 @@ def _mask(state: str, place: NDArray[np.floating], atoms: Floats) -> Floats:
         atoms: (S, 2) places of the atoms written so far, far away for none.
     """
     mask = _MASKS[state]
-    distance = np.sqrt(((atoms - place) ** 2).sum(1))
-    nearest = float(distance.min())
-    if nearest < SAME_ATOM:
+    away = atoms - place
+    nearest = float((away * away).sum(1).min())  # squared
+    if nearest < SAME_ATOM**2:
         mask = np.where(_NEW, -np.inf, mask)
-    elif nearest > OTHER_ATOM:
+    elif nearest > OTHER_ATOM**2:
         mask = np.where(_OLD, -np.inf, mask)
     return mask
 
@@ -268,7 +268,11 @@ class _View:
 
     def step(self, paths: list[_Path], only: NDArray[np.intp] | None = None) -> list[Any]:
         """One step of every path; ``only`` keeps the gaze on some of the cells."""
-        seen = np.stack([p.seen for p in paths])
+
+        def together(*arrays: Floats) -> Floats:
+            return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+        seen = together(*(p.seen for p in paths))
         before = [p.places[-1] if p.places else (math.nan, math.nan) for p in paths]
         return self.net.step(
             features=self.features,
@@ -277,8 +281,8 @@ class _View:
             keys=self.keys if only is None else self.keys[only],
             cells=self.cells if only is None else self.cells[only],
             seen=seen if only is None else seen[:, only],
-            marks=np.stack([p.marks for p in paths]),
-            hidden=np.stack([p.hidden for p in paths]),
+            marks=together(*(p.marks for p in paths)),
+            hidden=together(*(p.hidden for p in paths)),
             token=np.array([p.tokens[-1] for p in paths], np.int64),
             place=np.array(before, np.float32),
         )
