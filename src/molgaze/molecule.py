@@ -9,6 +9,7 @@ import math
 import random
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -62,27 +63,40 @@ class MoleculeError(ValueError):
     """The graph is no molecule; the text says which atom is at fault and where it lies."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Molecule:
     """What a graph stands for.
 
     Attributes:
         mol: sanitised, with a 2D conformer: x as in the picture, y its negative (pixels).
         smiles: RDKit canonical, full stereo; equal to ``Chem.CanonSmiles`` of the same molecule.
-        cxsmiles: with the labels that plain SMILES cannot hold; None if there are none.
-        molfile: V2000, or V3000 above 999 atoms or bonds; coordinates of the conformer.
-        inchikey: None where InChI has no answer (labels left as dummy atoms).
         warnings: what was read otherwise than drawn.
         atoms: for each atom of mol the atom of the graph that it came from.
     """
 
     mol: Chem.Mol
     smiles: str
-    cxsmiles: str | None
-    molfile: str
-    inchikey: str | None
     warnings: tuple[str, ...]
     atoms: tuple[int, ...]
+
+    # Made when they are asked for: of several attempts at a picture all but one are discarded.
+
+    @cached_property
+    def cxsmiles(self) -> str | None:
+        """With the labels that plain SMILES cannot hold; None if there are none."""
+        labelled = any(a.HasProp("atomLabel") for a in self.mol.GetAtoms())
+        return _cxsmiles(self.mol) if labelled else None
+
+    @cached_property
+    def molfile(self) -> str:
+        """V2000, or V3000 above 999 atoms or bonds; coordinates of the conformer."""
+        return _molfile(self.mol)
+
+    @cached_property
+    def inchikey(self) -> str | None:
+        """None where InChI has no answer (labels left as dummy atoms)."""
+        with rdBase.BlockLogs():
+            return rdinchi.MolToInchiKey(self.mol) or None
 
 
 def molecule(graph: Graph) -> Molecule:
@@ -585,16 +599,7 @@ def _finish(drawn: Chem.RWMol, warnings: list[str]) -> Molecule:
         warnings.append("RDKit does not read its own SMILES of this molecule")
     else:
         smiles = Chem.MolToSmiles(again)
-    labelled = any(a.HasProp("atomLabel") for a in mol.GetAtoms())
-    return Molecule(
-        mol=mol,
-        smiles=smiles,
-        cxsmiles=_cxsmiles(mol) if labelled else None,
-        molfile=_molfile(mol),
-        inchikey=rdinchi.MolToInchiKey(mol) or None,
-        warnings=tuple(dict.fromkeys(warnings)),
-        atoms=atoms,
-    )
+    return Molecule(mol, smiles, tuple(dict.fromkeys(warnings)), atoms)
 
 
 def _molfile(mol: Chem.Mol) -> str:
