@@ -202,11 +202,13 @@ def test_a_step_of_reading_is_a_step_of_training(data: Path) -> None:
         features = model.encoder(batch.patches, batch.down4, batch.near4, batch.down8, batch.near8)
         keys = torch.nn.functional.embedding(batch.rows[0], model.w1(features))
         grid = torch.nn.functional.pad(batch.grid[0], (1, 1, 1, 1))
-        stride = torch.tensor([1.0, grid.shape[1]])
+        stride = torch.tensor([[1.0], [grid.shape[1]]])
         cells = batch.cells[0].float()
-        seen = torch.zeros(1, len(cells), SMALL.location)
+        near = (cells[:, None] - cells).abs().amax(-1) <= 1
+        seen = torch.zeros(1, 1, len(cells), SMALL.location)
         hidden, place = torch.zeros(1, SMALL.hidden), torch.full((1, 2), torch.nan)
-        marks = torch.full((1, 1, 2, 2), gaze.FAR)
+        newest = torch.full((1, 3, 1, 2), gaze.FAR)
+        marks = newest[:, None, :2, 0][:, :, None]
         said, gaze_places, peaks = [], [place], []
         for step, token in enumerate(batch.tokens[0, :-1]):
             seen, places, shares, words, hiddens = graph(
@@ -215,19 +217,22 @@ def test_a_step_of_reading_is_a_step_of_training(data: Path) -> None:
                 stride,
                 keys,
                 cells,
+                near,
                 seen,
+                newest,
                 marks,
-                hidden,
-                token[None],
-                place,
+                hidden[:, None],
+                token[None, None],
+                place[:, None],
             )
             # marks are those of the drawing, and the gaze is the model's own second choice
             hidden, place = hiddens[:, 1], places[:, 1]
-            here = torch.stack([batch.atoms[:, step + 1], batch.bonds[:, step + 1]], 1)
-            marks = torch.cat([marks, torch.nan_to_num(here[:, None], nan=gaze.FAR)], 1)
+            here = torch.stack([batch.atoms[:, step + 1], batch.bonds[:, step + 1], place], 1)
+            newest = torch.nan_to_num(here, nan=gaze.FAR)[:, :, None]
+            marks = torch.cat([marks, newest[:, None, None, :2, 0]], 2)
             said.append(words[0, 1])
             gaze_places.append(place)
-            peaks.append(shares[0, 0])
+            peaks.append(shares[0, 0, 0])
         batch.places = torch.stack(gaze_places, 1)
         logits, scores, _ = model(batch)
     assert torch.allclose(torch.log_softmax(logits[0], -1), torch.stack(said), atol=1e-4)

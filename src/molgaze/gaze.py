@@ -27,7 +27,7 @@ MAX_CELLS = 3000  # near ink; a drawing of 300 atoms has as many, noise and phot
 HEARD = 40  # tokens after which a walk is given up
 MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise, no drawing
 FAR = 1e6  # cells: where a mark is that was not made
-FORMAT = "4"  # of the pair of graphs; a reader refuses any other
+FORMAT = "5"  # of the pair of graphs; a reader refuses any other
 
 Floats = NDArray[np.float32]
 
@@ -208,8 +208,9 @@ class _Path:
     """A walk on its way, with what the decoder remembers of it; places in cells."""
 
     hidden: Floats  # (H,)
-    seen: Floats  # (L, E) marks so far, seen from the cells, without the newest
-    marks: Floats  # (S, 2, 2) the atom and the bond of each step; FAR for none
+    seen: Floats  # (1, L, E) marks so far, seen from the cells, without the newest
+    newest: Floats  # (3, 1, 2) the atom, the bond and the gaze of the last step; FAR for none
+    marks: Floats  # (S, 2, 2) the atom and the bond of each step
     score: float = 0.0
     tokens: tuple[int, ...] = (walk.TOKEN_ID[walk.START],)
     places: tuple[tuple[float, float], ...] = ()
@@ -232,11 +233,13 @@ class _Path:
         word = walk.VOCABULARY[token]
         spot = (float(place[0]), float(place[1]))
         trail = walk.Trail(self.here)
-        marks = np.array([[mark or (FAR, FAR) for mark in trail.step(word, spot)]], np.float32)
+        marks = [mark or (FAR, FAR) for mark in trail.step(word, spot)]
+        newest = np.array([*marks, spot], np.float32)
         return _Path(
             hidden,
             seen,
-            np.concatenate([self.marks, marks]),
+            newest[:, None],
+            np.concatenate([self.marks, newest[None, :2]]),
             score,
             (*self.tokens, token),
             (*self.places, spot),
@@ -261,8 +264,9 @@ class _View:
     ink: Floats  # (8h, 8w)
     found: Sites
     grid: NDArray[np.int64]  # (n,) the rows of all cells, framed by paper, line by line
-    stride: Floats  # (2,) from cell to cell of the grid, in x and in y
+    stride: Floats  # (2, 1) from cell to cell of the grid, in x and in y
     cells: Floats  # (L, 2) those that are inked, or beside ink
+    near: NDArray[np.bool_]  # (L, L) of the cells: beside one another
     features: Floats  # (L + 1, D), paper's first
     keys: Floats  # (L, A)
 
@@ -273,17 +277,19 @@ class _View:
             return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
         seen = together(*(p.seen for p in paths))
-        before = [p.places[-1] if p.places else (math.nan, math.nan) for p in paths]
+        before = [[p.places[-1] if p.places else (math.nan, math.nan)] for p in paths]
         return self.net.step(
             features=self.features,
             grid=self.grid,
             stride=self.stride,
             keys=self.keys if only is None else self.keys[only],
             cells=self.cells if only is None else self.cells[only],
-            seen=seen if only is None else seen[:, only],
-            marks=together(*(p.marks for p in paths)),
-            hidden=together(*(p.hidden for p in paths)),
-            token=np.array([p.tokens[-1] for p in paths], np.int64),
+            near=self.near if only is None else self.near[np.ix_(only, only)],
+            seen=seen if only is None else seen[:, :, only],
+            newest=together(*(p.newest for p in paths)),
+            marks=together(*(p.marks for p in paths))[:, None],
+            hidden=together(*(p.hidden for p in paths))[:, None],
+            token=np.array([p.tokens[-1:] for p in paths], np.int64),
             place=np.array(before, np.float32),
         )
 
@@ -307,10 +313,17 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     features, keys = net.encode(found)
     cells = found.cells.astype(np.float32)
     grid = np.pad(found.grid, 1)
-    stride = np.array([1, grid.shape[1]], np.float32)
-    view = _View(net, ink, found, grid.ravel(), stride, cells, features, keys[1:])
-    seen = np.zeros((len(cells), net.location), np.float32)
-    start = _Path(np.zeros(net.hidden, np.float32), seen, np.full((1, 2, 2), FAR, np.float32))
+    stride = np.array([[1], [grid.shape[1]]], np.float32)
+    x, y = found.cells.T.astype(np.int16)
+    near = (np.abs(x[:, None] - x) <= 1) & (np.abs(y[:, None] - y) <= 1)
+    view = _View(net, ink, found, grid.ravel(), stride, cells, near, features, keys[1:])
+    nowhere = np.full((3, 1, 2), FAR, np.float32)
+    start = _Path(
+        np.zeros(net.hidden, np.float32),
+        np.zeros((1, len(cells), net.location), np.float32),
+        nowhere,
+        nowhere[None, :2, 0],
+    )
     best, *others = _search(view, [start], beam)
     walks = _completed(view, best, SECOND_LOOKS)
     walks += [w for path in others for w in _completed(view, path, 1)]
@@ -353,7 +366,7 @@ def _choose(
     options: list[tuple[float, int, int, int]] = []
     for k, path in enumerate(paths):
         for p in range(shares.shape[1]):
-            gaze = path.score + math.log(max(float(shares[k, p]), 1e-9))
+            gaze = path.score + math.log(max(float(shares[k, p, 0]), 1e-9))
             if len(options) >= beam and gaze <= options[beam - 1][0]:
                 continue  # no token can make it better
             line = words[k, p] + _mask(path.state, places[k, p], path.marks[:, 0])

@@ -668,18 +668,16 @@ def _walk_cycles(following: list[int]) -> tuple[list[int], list[int]]:
     """A permutation -> its cycles one after another, and where each one starts."""
     order: list[int] = []
     starts: list[int] = []
-    for first in range(len(following)):
-        here = following[first]
-        if here < 0:
-            continue
+    done = bytearray(len(following))
+    first = 0 if following else -1
+    while first >= 0:
         starts.append(len(order))
-        following[first] = -1
-        order.append(first)
-        while here != first:
+        here = first
+        while not done[here]:
+            done[here] = 1
             order.append(here)
-            step = following[here]
-            following[here] = -1
-            here = step
+            here = following[here]
+        first = done.find(0, first)
     return order, starts
 
 

@@ -4,15 +4,16 @@
 
 ``step.onnx``, for K walks over one picture with L inked cells:
 
-    features, keys (L, A), cells (L, 2)
+    features, keys (L, A), cells (L, 2), near (L, L) bool: cells beside one another
     grid (n,) int64       the rows of all cells, framed by paper, line by line
-    stride (2,)           from cell to cell of the grid, in x and in y
-    seen (K, L, E)        marks so far, seen from the cells, without the newest
-    marks (K, S, 2, 2)    the atom and the bond of every step so far; far away for none
-    hidden (K, H), token (K,) int64, place (K, 2)  the last step's; NaN at the start
+    stride (2, 1)         from cell to cell of the grid, in x and in y
+    seen (K, 1, L, E)     marks so far, seen from the cells, without the newest
+    newest (K, 3, 1, 2)   the last step's atom, bond and gaze
+    marks (K, 1, S, 2, 2) the atom and the bond of every step so far; far away for none
+    hidden (K, 1, H), token (K, 1) int64, place (K, 1, 2)  the last step's; NaN at the start
     ->
-    new_seen (K, L, E)
-    places (K, 2, 2), shares (K, 2)   the two best places and the attention that falls on them
+    new_seen (K, 1, L, E)
+    places (K, 2, 2), shares (K, 2, 1)   the two best places and the attention that falls on them
     words (K, 2, V), new_hidden (K, 2, H)   what is read there
 """
 
@@ -42,7 +43,7 @@ from ..sites import CELL, TABLES, Sites, sites
 from .corpus import Corpus
 from .fit import load_model
 from .hands import hand
-from .model import Gaze, Location
+from .model import LONG_JUMP, SHORT_JUMP, Gaze, Location
 from .spoil import spoil
 
 PEAKS = 2  # places offered at each step
@@ -89,17 +90,20 @@ class StepGraph(nn.Module):
             words = model.embedding.weight  # (V, embedding)
             start = size.features + size.location
             end = start + size.embedding
-            self.read_weights = torch.cat([given[:, :start], given[:, end:]], 1).T.contiguous()
+            read_weights = torch.cat([given[:, :start], given[:, end:]], 1).T.clone()
+            read_weights[-2] /= SHORT_JUMP
+            read_weights[-1] /= LONG_JUMP
+            self.read_weights = read_weights
             self.token_queries = words @ asking[:, size.hidden :].T  # (V, A)
             self.token_gates = words @ given[:, start:end].T + gru["bias_ih_l0"]  # (V, 3 H)
 
-    def felt(self, kinds: Sequence[int], places: Tensor, marks: Tensor) -> Tensor:
-        """Vectors (.., n, E) of n kinds of marks (.., n, 2) as felt at places (.., 1, 2)."""
+    def felt(self, offset: Tensor, kinds: Tensor) -> Tensor:
+        """Vectors (.., E) of marks of some kinds, felt at an offset (.., 2) from them."""
         edge, side = self.model.location.reach + 1, self.model.location.side + 2
-        offset = torch.round(places - marks).clamp(-edge, edge)
-        first = torch.tensor([(kind * side + edge) * side + edge for kind in kinds])
-        index = (offset * torch.tensor([1.0, side])).sum(-1).long() + first
-        return F.embedding(index, self.tables)
+        offset = torch.round(offset).clamp(-edge, edge)
+        first = (kinds * side + edge) * side + edge
+        index = (offset @ torch.tensor([[1.0], [side]])).squeeze(-1) + first
+        return F.embedding(index.long(), self.tables)
 
     def forward(
         self,
@@ -108,58 +112,59 @@ class StepGraph(nn.Module):
         stride: Tensor,
         keys: Tensor,
         cells: Tensor,
+        near: Tensor,
         seen: Tensor,
+        newest: Tensor,
         marks: Tensor,
         hidden: Tensor,
         token: Tensor,
         place: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        model = self.model
-        before = torch.where(torch.isnan(place), gaze.FAR, place)
+        model, size = self.model, self.model.size
         from_hidden = hidden @ self.hidden_weights + self.hidden_bias
-        width = model.size.attention
-        query, gates = from_hidden[:, :width], from_hidden[:, width:]  # (K, A), (K, 3 H)
+        parts = [size.attention, 2 * size.hidden, size.hidden]
+        query, door_gates, new_gate = torch.split(from_hidden, parts, -1)  # (K, 1, ..)
 
         # where to look: V tanh(W1 features + W2 [hidden, last token] + U location)
-        newest = torch.cat([marks[:, -1:], before[:, None, None]], 2)  # (K, 1, 3, 2)
-        kinds = [Location.ATOM, Location.BOND, Location.GAZE]
-        felt = self.felt(kinds, cells[:, None], newest)  # (K, L, 3, E)
-        new_seen = seen + felt[:, :, 0] + felt[:, :, 1]
+        kinds = torch.tensor([[float(Location.ATOM)], [Location.BOND], [Location.GAZE]])
+        felt = self.felt(cells - newest, kinds)  # (K, 3, L, E)
+        new_seen = seen + felt[:, :2].sum(1, keepdim=True)
         query = query + F.embedding(token, self.token_queries)
-        scores = model.u(new_seen + felt[:, :, 2]) + (keys + query[:, None])  # (K, L, A)
-        weights = torch.softmax(model.v(torch.tanh(scores))[..., 0], -1)  # (K, L)
+        location = model.u(seen + felt.sum(1, keepdim=True))  # (K, 1, L, A)
+        scores = model.v(torch.tanh(location + (keys + query[:, :, None])))
+        weights = torch.softmax(scores.squeeze(-1), -1)  # (K, 1, L)
 
         # the cells around the two peaks
         peaks = []
         for _ in range(PEAKS):
-            peak = F.embedding(weights.argmax(-1, keepdim=True), cells)  # (K, 1, 2)
-            near = (cells - peak).abs().amax(-1) <= 1  # (K, L)
-            mass = torch.where(near, weights, 0.0)
+            mass = torch.where(near[weights.argmax(-1)], weights, 0.0)
             weights = weights - mass
             peaks.append(mass)
-        around = torch.stack(peaks, 1)  # (K, P, L)
-        shares = around.sum(-1)
-        chosen = around @ cells / shares[..., None].clamp(min=1e-12)  # (K, P, 2)
+        around = torch.cat(peaks, 1)  # (K, P, L)
+        shares = around.sum(-1, keepdim=True)
+        chosen = around @ cells / shares.clamp(min=1e-12)  # (K, P, 2)
 
         # what is read there, between four cells in proportion
         spot = chosen[:, :, None]
         low = torch.floor(spot)  # (K, P, 1, 2)
         corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-        part = (1 - (spot - low) - corners).abs().prod(-1)  # (K, P, 4)
-        rows = grid[((low + (corners + 1)) * stride).sum(-1).long()]
-        context = (part[:, :, None] @ F.embedding(rows, features))[:, :, 0]  # (K, P, D)
-        here = self.felt(kinds[:2], spot[:, :, None], marks[:, None]).sum((2, 3))  # (K, P, E)
+        part = (spot - low + (corners - 1)).abs().prod(-1, keepdim=True)  # (K, P, 4, 1)
+        rows = grid[((low + (corners + 1)) @ stride).squeeze(-1).long()]
+        context = (part * F.embedding(rows, features)).sum(2)  # (K, P, D)
+        kinds = torch.tensor([float(Location.ATOM), Location.BOND])
+        here = self.felt(spot[:, :, None] - marks, kinds).sum((2, 3))  # (K, P, E)
 
         # what it says: GRU, then words
-        moved = model.motion(chosen, place[:, None])
-        given = torch.cat([context, here, moved], -1) @ self.read_weights
-        given = given + F.embedding(token, self.token_gates)[:, None]  # (K, P, 3 H)
-        old = hidden[:, None]
-        size, gates = model.size.hidden, gates[:, None]
-        doors = torch.sigmoid(given[..., : 2 * size] + gates[..., : 2 * size])
-        reset, update = doors[..., :size], doors[..., size:]
-        new = torch.tanh(given[..., 2 * size :] + reset * gates[..., 2 * size :])
-        new_hidden = new + update * (old - new)  # (K, P, H)
+        jump = chosen - place
+        jump = torch.where(torch.isnan(jump), 0.0, jump)
+        length = jump.norm(dim=-1, keepdim=True)
+        moved = (jump / (length + 0.1), length.clamp(max=2 * SHORT_JUMP), length)
+        given = torch.cat([context, here, *moved], -1) @ self.read_weights
+        given = given + F.embedding(token, self.token_gates)  # (K, P, 3 H)
+        door_given, new_given = torch.split(given, parts[1:], -1)
+        reset, update = torch.sigmoid(door_given + door_gates).chunk(2, -1)
+        new = torch.tanh(new_given + reset * new_gate)
+        new_hidden = new + update * (hidden - new)  # (K, P, H)
         words = F.log_softmax(model.words(new_hidden, context), -1)
         return new_seen, chosen, shares, words, new_hidden
 
@@ -304,14 +309,16 @@ def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
     shapes: Shapes = {
         "features": (torch.rand(30, size.features), {0: "N8"}),
         "grid": (torch.arange(192) % 30, {0: "n"}),
-        "stride": (torch.tensor([1.0, 16.0]), {}),
+        "stride": (torch.tensor([[1.0], [16.0]]), {}),
         "keys": (torch.rand(n, size.attention), {0: "L"}),
         "cells": (cells, {0: "L"}),
-        "seen": (torch.rand(k, n, size.location), {0: "K", 1: "L"}),
-        "marks": (torch.rand(k, s, 2, 2) * 8, {0: "K", 1: "S"}),
-        "hidden": (torch.rand(k, size.hidden), {0: "K"}),
-        "token": (torch.tensor([5, 6, 7]), {0: "K"}),
-        "place": (torch.rand(k, 2) * 8, {0: "K"}),
+        "near": ((cells[:, None] - cells).abs().amax(-1) <= 1, {0: "L", 1: "L"}),
+        "seen": (torch.rand(k, 1, n, size.location), {0: "K", 2: "L"}),
+        "newest": (torch.rand(k, 3, 1, 2) * 8, {0: "K"}),
+        "marks": (torch.rand(k, 1, s, 2, 2) * 8, {0: "K", 2: "S"}),
+        "hidden": (torch.rand(k, 1, size.hidden), {0: "K"}),
+        "token": (torch.tensor([[5], [6], [7]]), {0: "K"}),
+        "place": (torch.rand(k, 1, 2) * 8, {0: "K"}),
     }
     return shapes, ["new_seen", "places", "shares", "words", "new_hidden"]
 

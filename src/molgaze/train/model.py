@@ -23,6 +23,7 @@ from ..sites import DILATIONS
 from ..walk import CHARGED, VOCABULARY, is_glyph
 
 STEREO = ("w>", "w<", "h>", "h<", "~", "x")
+SHORT_JUMP, LONG_JUMP = 3.0, 20.0  # cells: scales of how far the gaze jumped
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ class Gaze(nn.Module):
         jump = place - before
         jump = torch.where(torch.isnan(jump), 0.0, jump)
         length = jump.norm(dim=-1, keepdim=True)
-        return torch.cat([jump / (length + 0.1), (length / 3).clamp(max=2), length / 20], -1)
+        short, long = (length / SHORT_JUMP).clamp(max=2), length / LONG_JUMP
+        return torch.cat([jump / (length + 0.1), short, long], -1)
 
     def words(self, hidden: Tensor, context: Tensor) -> Tensor:
         """Token logits (.., V) from hidden (.., H) and context (.., D)."""
