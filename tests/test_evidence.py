@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from molgaze.evidence import cut_anions, leftovers, unread_bonds, waves
+from molgaze.evidence import cut_anions, leftovers, tapers, unread_bonds, waves
 from molgaze.sites import CELL, padded, sites
 from molgaze.walk import Graph
 
@@ -107,6 +107,11 @@ def stroke(kind: str) -> NDArray[np.float32]:
             pen.arc([80 + 13 * k, 68, 93 + 13 * k, 92], *half, fill=255, width=4)
     elif kind == "wedge":
         pen.polygon([(80, 80), (160, 68), (160, 92)], fill=255)
+    elif kind == "line":
+        pen.line([80, 80, 160, 80], fill=255, width=4)
+    elif kind == "fine hash":
+        for k in range(20):
+            pen.line([80 + 4 * k, 80 - 0.6 * k, 80 + 4 * k, 80 + 0.6 * k], fill=255)
     else:
         for k in range(8):
             pen.line([80 + 11 * k, 80 - 1.5 * k, 80 + 11 * k, 80 + 1.5 * k], fill=255, width=4)
@@ -118,3 +123,18 @@ def stroke(kind: str) -> NDArray[np.float32]:
 def test_wave_swings_from_side_to_side(kind: str, expected: list[int], token: str) -> None:
     places = np.array([[20.0, 20.0], [20.0, 20.0], [40.0, 20.0], [20.0, 20.0]])
     assert waves(stroke(kind), ["C", token, "C", ">"], places) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("line", ""), ("wave", ""), ("wedge", "w"), ("fine hash", "h")]
+)
+def test_a_plain_bond_that_widens_is_a_wedge(kind: str, expected: str) -> None:
+    places = np.array([[20.0, 20.0], [40.0, 20.0], [10.0, 3.0], [10.0, 37.0]])
+    for bond in ((0, 1, "-"), (1, 0, "-")):
+        read = Graph(["C"] * 4, places, [(0, 2, "-"), bond, (0, 3, "-")])
+        found = tapers(stroke(kind), read)
+        assert found == ({1: (0, 1, expected)} if expected else {})
+    alone = Graph(["C"] * 2, places[:2], [(0, 1, "-")])  # from an atom that is no stereocentre
+    assert not tapers(stroke(kind), alone)
+    known = Graph(["C"] * 4, places, [(0, 2, "-"), (0, 1, "w"), (0, 3, "-")])
+    assert not tapers(stroke(kind), known)

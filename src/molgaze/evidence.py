@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,11 @@ TAKEN = 2.5  # px: a line so near to a bond that was read is that bond
 WAVE_SPAN = (0.2, 0.8)  # of a bond: where its two sides are compared
 WAVE_SIDE = np.arange(0.75, 4.1, 0.5)  # px from its middle line: where ink is looked for
 WAVE = (-0.68, -0.02)  # correlation and covariance of the two sides: a wave's are below both
+TAPER_SPAN = np.linspace(0.2, 0.8, 13)  # of a bond: where its width is measured
+TAPER_SIDE = np.arange(-3.5, 3.6, 0.5)  # px from its middle line
+TAPER = (0.6, 1.2, 0.08)  # px of ink that it gains; that in widths of its middle; scatter in gains
+SOLID = 0.6  # of the ink along the middle of a wedge's wide half: a hash, made small, is paler
+PALE = (0.1, 0.5)  # the same of a hash
 MINUS_ROOM = 0.4  # of the median bond: nearer to the picture's edge there is no room for a minus
 
 
@@ -211,6 +217,58 @@ def waves(
             if covariance / size < WAVE[0] and covariance < WAVE[1]:
                 found.append(i)
         trail.step(token, (float(places[i][0]), float(places[i][1])))
+    return found
+
+
+def tapers(ink: NDArray[np.float32], graph: Graph) -> dict[int, tuple[int, int, str]]:
+    """Bonds read as plain whose ink widens steadily from an atom that has bonds enough to be a
+    stereocentre: wedges and fine hashes.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
+
+    Returns:
+        Number of the bond -> what it is: (narrow end, wide end, ``w`` or ``h``).
+    """
+    bonds = Counter(atom for a, b, _ in graph.bonds for atom in (a, b))
+    centres = {i for i, atom in enumerate(graph.atoms) if atom == "C" and bonds[i] > 2}
+    numbers = [
+        number
+        for number, (a, b, kind) in enumerate(graph.bonds)
+        if kind == "-" and (a in centres or b in centres)
+    ]
+    if not numbers:
+        return {}
+    ends = graph.places[[graph.bonds[number][:2] for number in numbers]]  # (M, 2, 2)
+    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
+    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    across = np.stack([-along[:, 1], along[:, 0]], 1) / length
+    spots = (
+        start[:, None, None]
+        + TAPER_SPAN[:, None, None] * along[:, None, None]
+        + TAPER_SIDE[:, None] * across[:, None, None]
+    )
+    profiles = _sampled(ink, spots)  # (M, span, side)
+    widths = profiles.sum(2) * (TAPER_SIDE[1] - TAPER_SIDE[0])
+    turn = TAPER_SPAN - TAPER_SPAN.mean()
+    middle = widths.mean(1)
+    gain = widths @ turn / (turn**2).sum()
+    scatter = (widths - middle[:, None] - gain[:, None] * turn).std(1)
+    least, in_widths, loose = TAPER
+    size = np.abs(gain)
+    is_taper = (size > least) & (size > in_widths * middle) & (scatter < loose * size)
+
+    found = {}
+    centre_line = profiles[:, :, np.abs(TAPER_SIDE) <= 0.5].mean(2)
+    for k in np.flatnonzero(is_taper):
+        a, b, _ = graph.bonds[numbers[k]]
+        narrow, wide = (a, b) if gain[k] > 0 else (b, a)
+        dark = float(centre_line[k, (turn * gain[k] >= 0)].mean())
+        if narrow in centres and dark > SOLID:
+            found[numbers[k]] = (narrow, wide, "w")
+        elif narrow in centres and PALE[0] < dark < PALE[1]:
+            found[numbers[k]] = (narrow, wide, "h")
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import gaze, walk
-from .evidence import cut_anions, waves
+from .evidence import cut_anions, tapers, waves
 from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
@@ -271,6 +271,11 @@ def _attempt(picture: Picture, read: Walk) -> _Attempt:
     for i in waves(picture.ink, read.tokens, read.places):
         tokens[i] = "~"
     graph, faults = walk.decode(tokens, places)
+    wedges = tapers(picture.ink, replace(graph, places=picture.from_original(graph.places)))
+    if wedges:
+        read = _with_wedges(replace(read, tokens=tuple(tokens)), graph, wedges)
+        tokens, places = list(read.tokens), picture.to_original(read.places)
+        graph, faults = walk.decode(tokens, places)
     for atom in cut_anions(graph, picture.size):
         graph.atoms[atom] = graph.atoms[atom].removesuffix("-")
         tokens[graph.steps[atom]] = graph.atoms[atom]
@@ -287,3 +292,24 @@ def _attempt(picture: Picture, read: Walk) -> _Attempt:
     if not read.ended:
         attempt.warnings += ("the reading was cut off at its longest",)
     return attempt
+
+
+def _with_wedges(read: Walk, graph: Graph, wedges: dict[int, tuple[int, int, str]]) -> Walk:
+    """A walk with tokens for some bonds that it took as plain, each as probable as the step to the
+    bond's end.
+    """
+    tokens, places, probabilities = list(read.tokens), list(read.places), list(read.probabilities)
+    for number in sorted(wedges, key=lambda n: -graph.closed[n]):  # from the end: places hold
+        narrow, _, kind = wedges[number]
+        begin, end, _ = graph.bonds[number]
+        step = graph.closed[number]
+        tokens.insert(step, walk.BOND_TOKENS[kind][narrow != begin])
+        middle = (read.places[graph.steps[begin]] + read.places[graph.steps[end]]) / 2
+        places.insert(step, middle)
+        probabilities.insert(step, probabilities[step])
+    return replace(
+        read,
+        tokens=tuple(tokens),
+        places=np.array(places, np.float32),
+        probabilities=tuple(probabilities),
+    )

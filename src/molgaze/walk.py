@@ -100,6 +100,8 @@ class Graph:
     """Label -> (characters, 2), the place of each of its glyphs."""
     steps: list[int] = field(default_factory=list)
     """Atom -> index of the token that wrote it (decoded graphs only)."""
+    closed: list[int] = field(default_factory=list)
+    """Bond -> index of the token that it ends at (decoded graphs only)."""
 
 
 def encode(graph: Graph) -> tuple[list[str], NDArray[np.float64]]:
@@ -210,6 +212,7 @@ def decode(
     steps: list[int] = []
     bonds: list[tuple[int, int, str]] = []
     glyphs: dict[int, NDArray[np.float64]] = {}
+    closed: list[int] = []
     bonded: set[frozenset[int]] = set()
     faults: list[str] = []
     here: int | None = None
@@ -228,6 +231,7 @@ def decode(
             bonded.add(frozenset((a, b)))
             kind, back = _BOND_OF[bond]
             bonds.append((b, a, kind) if back else (a, b, kind))
+            closed.append(i)
 
     def add(i: int, text: str) -> None:
         nonlocal here, bond
@@ -295,9 +299,8 @@ def decode(
         fault(len(tokens), "bond that leads nowhere")
     if not ended:
         fault(len(tokens), "the walk does not end")
-    return Graph(
-        atoms, np.array(where, dtype=np.float64).reshape(-1, 2), bonds, glyphs, steps
-    ), faults
+    spots = np.array(where, dtype=np.float64).reshape(-1, 2)
+    return Graph(atoms, spots, bonds, glyphs, steps, closed), faults
 
 
 class Trail:
