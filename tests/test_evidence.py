@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from molgaze.evidence import cut_anions, leftovers, tapers, unread_bonds, waves
+from molgaze.evidence import apart, cut_anions, leftovers, tapers, unread_bonds, waves
 from molgaze.sites import CELL, padded, sites
 from molgaze.walk import Graph
 
@@ -138,3 +138,28 @@ def test_a_plain_bond_that_widens_is_a_wedge(kind: str, expected: str) -> None:
     assert not tapers(stroke(kind), alone)
     known = Graph(["C"] * 4, places, [(0, 2, "-"), (0, 1, "w"), (0, 3, "-")])
     assert not tapers(stroke(kind), known)
+
+
+def test_what_is_short_and_stands_by_itself_is_apart() -> None:
+    places = np.array([[20.0, 100.0], [44.0, 100.0]])
+    word, touching, tall = (100, 92, 124, 104), (40, 92, 56, 104), (120, 10, 130, 80)
+
+    def groups(*blocks: tuple[int, int, int, int]) -> list[list[tuple[int, int]]]:
+        image = Image.new("L", (200, 200))
+        pen = ImageDraw.Draw(image)
+        pen.line([*places[0], *places[1]], fill=255, width=2)
+        for x0, y0, x1, y1 in blocks:
+            pen.rectangle([x0, y0, x1, y1], fill=255)
+        found = sites(padded(np.asarray(image, np.float32) / 255))
+        read = graph((places + 0.5) / CELL - 0.5, [(0, 1)])
+        return apart(found.cells[found.inked], read)
+
+    (group,) = groups(word)
+    assert np.array(group).min(0).tolist() == [100 // CELL, 92 // CELL]
+    assert np.array(group).max(0).tolist() == [124 // CELL, 104 // CELL]
+    assert groups() == groups(touching) == groups(tall) == []
+    dot = (86, 97, 88, 99)
+    assert len(groups(word, dot)) == 1  # hangs together over a gap
+    assert [len(g) for g in groups(word, (160, 40, 170, 50))] == sorted(
+        (len(g) for g in groups(word, (160, 40, 170, 50))), reverse=True
+    )

@@ -13,6 +13,8 @@ from .walk import Graph, Trail
 
 LINE_REACH = 1.1  # cells: how far from a bond ink still belongs to it
 GLYPH_REACH = 1.4  # cells: how far from its place the ink of a glyph goes
+GLYPH_GAP = (2, 1)  # cells: how far apart neighbouring glyphs of a line may lie
+APART_SIZE = (16, 4)  # cells: what is larger is more than a counter-ion or a solvent
 BOND_SPAN = (0.6, 1.4)  # of the median bond: how far apart two atoms that share a line may lie
 LINE_INK = 0.45  # of the ink along the bonds that were read: less than this is no line
 BESIDE = 3.5  # px to either side of a line, where there must be less ink than on it
@@ -50,6 +52,43 @@ def leftovers(cells: NDArray[np.integer], graph: Graph) -> list[Leftover]:
     """
     if not len(cells) or not graph.bonds:
         return []
+    belongs, length = _belonging(cells, graph)
+    free = {(int(x), int(y)) for x, y in cells[~belongs]}
+    taken = {(int(x), int(y)) for x, y in cells[belongs]}
+    found = []
+    while free:
+        piece, touches = _piece(free, taken, (1, 1))
+        if touches:
+            spots = np.array(piece, dtype=np.float64)
+            away = np.sqrt(((graph.places[:, None] - spots) ** 2).sum(2)).min(1)
+            found.append(Leftover(len(piece) / length, int(away.argmin())))
+    return sorted(found, key=lambda left: -left.length)
+
+
+def apart(cells: NDArray[np.integer], graph: Graph) -> list[list[tuple[int, int]]]:
+    """Groups of cells with the ink of something short that stands by itself, as ``HCl`` or ``Br-``
+    beside a molecule, or a caption of a line; the largest first.
+
+    Args:
+        cells: (L, 2) x and y of the cells that are inked themselves.
+        graph: what was read, its places in cells.
+    """
+    if not len(cells) or not graph.bonds:
+        return []
+    belongs, _ = _belonging(cells, graph)
+    free = {(int(x), int(y)) for x, y in cells[~belongs]}
+    taken = {(int(x), int(y)) for x, y in cells[belongs]}
+    found = []
+    while free:
+        piece, touches = _piece(free, taken, GLYPH_GAP)
+        wide, high = np.ptp(np.array(piece), axis=0) + 1
+        if not touches and len(piece) > 1 and wide <= APART_SIZE[0] and high <= APART_SIZE[1]:
+            found.append(piece)
+    return sorted(found, key=lambda piece: -len(piece))
+
+
+def _belonging(cells: NDArray[np.integer], graph: Graph) -> tuple[NDArray[np.bool_], float]:
+    """Which of the cells (L,) have ink of what was read; and its median bond, in cells."""
     places = graph.places
     ends = places[np.array([(a, b) for a, b, _ in graph.bonds])]  # (M, 2, 2)
     start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
@@ -63,27 +102,26 @@ def leftovers(cells: NDArray[np.integer], graph: Graph) -> list[Leftover]:
     for glyphs in graph.glyphs.values():
         near = np.abs(cells[:, None] - glyphs) <= GLYPH_REACH
         belongs |= np.any(np.all(near, axis=2), axis=1)
+    return belongs, float(np.median(length))
 
-    free = {(int(x), int(y)) for x, y in cells[~belongs]}
-    taken = {(int(x), int(y)) for x, y in cells[belongs]}
-    bond = float(np.median(length))
-    found = []
-    while free:
-        piece = [free.pop()]
-        touches = False
-        for x, y in piece:  # grows while it is walked over
-            for dx in (-1, 0, 1):
-                for dy in (-1, 0, 1):
-                    beside = (x + dx, y + dy)
-                    touches |= beside in taken
-                    if beside in free:
-                        free.remove(beside)
-                        piece.append(beside)
-        if touches:
-            spots = np.array(piece, dtype=np.float64)
-            away = np.sqrt(((places[:, None] - spots) ** 2).sum(2)).min(1)
-            found.append(Leftover(len(piece) / bond, int(away.argmin())))
-    return sorted(found, key=lambda left: -left.length)
+
+def _piece(
+    free: set[tuple[int, int]], taken: set[tuple[int, int]], gap: tuple[int, int]
+) -> tuple[list[tuple[int, int]], bool]:
+    """Takes from the free cells one and all that hang together with it over gaps in x and y; and
+    whether a taken cell is next to one of them.
+    """
+    piece = [free.pop()]
+    touches = False
+    for x, y in piece:  # grows while it is walked over
+        for dx in range(-gap[0], gap[0] + 1):
+            for dy in range(-gap[1], gap[1] + 1):
+                beside = (x + dx, y + dy)
+                touches |= beside in taken and max(abs(dx), abs(dy)) <= 1
+                if beside in free:
+                    free.remove(beside)
+                    piece.append(beside)
+    return piece, touches
 
 
 def _reach(graph: Graph) -> NDArray[np.float64]:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import walk
-from .evidence import Leftover, leftovers, unread_bonds
+from .evidence import Leftover, apart, leftovers, unread_bonds
+from .label import is_company
 from .sites import CELL, TABLES, Sites, padded, sites
 from .walk import Graph
 
@@ -97,6 +98,11 @@ _OLD = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
 SECOND_LOOKS = 4  # at most, of the best walk; others of a beam have one
 WORTH_A_LOOK = 0.6  # bonds of ink passed over
 LINE_CHANCE = 0.75  # that a line which was passed over is a bond, and which
+APART_LOOKS = 3  # at most, at what stands beside a molecule
+APART_CHANCE = 0.75  # that what stands there and reads as a counter-ion or a solvent is one
+APART_TOKENS = 12  # at most, for one of them
+SURE = 0.6  # probability of each of these tokens
+COMPANY = ("Cl", "Br", "O")  # atoms that, written alone, are an acid or water
 SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
 OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
 
@@ -330,10 +336,10 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     return sorted(walks, key=lambda w: -w.score)
 
 
-def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
-    """Follow paths to their ends: at most beam of them, the most probable first."""
+def _search(view: _View, paths: list[_Path], beam: int, most: int = MAX_TOKENS) -> list[_Path]:
+    """Follow paths to their ends, for so many tokens at most: the beam's most probable first."""
     finished: list[_Path] = []
-    for _ in range(min(MAX_TOKENS, 30 + 3 * len(view.cells))):
+    for _ in range(min(most, 30 + 3 * len(view.cells))):
         new_seen, places, shares, words, new_hidden = view.step(paths)
         grown = [
             paths[k].grown(token, places[k, p], score, new_hidden[k, p], new_seen[k])
@@ -383,7 +389,7 @@ def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
     """Look again where ink was passed over: go back to the atom it grows out of, and walk on; so
     many times at most.
 
-    Lines between atoms that are left even so are added to a second walk.
+    Then at what stands apart. Lines between atoms that are left even so are added to a second walk.
     """
     left = _leftovers(view, path)
     for _ in range(looks):
@@ -398,6 +404,7 @@ def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
             break
         path, left = longer, still
     unread = sum(x.length for x in left)
+    path = _with_company(view, path)
     graph = _graph(path)
     in_pixels = replace(graph, places=(graph.places + 0.5) * CELL)
     lines = unread_bonds(view.ink, in_pixels)
@@ -405,6 +412,31 @@ def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
     if lines and path.ended:
         walks.append(_with_bonds(walks[0], in_pixels, lines, unread))
     return walks
+
+
+def _with_company(view: _View, path: _Path) -> _Path:
+    """A path that ended, with the counter-ions and solvents that stand apart, if there are any."""
+    for group in apart(view.found.cells[view.found.inked], _graph(path))[:APART_LOOKS]:
+        if not path.ended or path.before is None:
+            break
+        here = set(group)
+        only = [i for i, (x, y) in enumerate(view.found.cells.tolist()) if (x, y) in here]
+        again = _sent(view, path.before, walk.FRAGMENT, np.array(only), math.log(APART_CHANCE))
+        longer = _search(view, [again], 1, APART_TOKENS)[0]
+        new = len(again.tokens)
+        words = [walk.VOCABULARY[t] for t in longer.tokens[new:-1]]
+        near = np.abs(np.array(group) - longer.places[new - 1]).max(1).min() <= 1
+        if longer.ended and near and min(longer.probabilities[new - 1 :]) > SURE and _stands(words):
+            path = longer
+    return path
+
+
+def _stands(words: Sequence[str]) -> bool:
+    """True for the tokens of atoms and labels that are found beside molecules."""
+    graph, faults = walk.decode([*words, walk.END], [])
+    return not (faults or graph.bonds) and all(
+        atom in COMPANY or is_company(atom.strip(walk.OPEN + walk.CLOSE)) for atom in graph.atoms
+    )
 
 
 def _with_bonds(read: Walk, graph: Graph, lines: Sequence[tuple[int, int]], unread: float) -> Walk:
@@ -440,8 +472,17 @@ def _back_to(view: _View, path: _Path, atom: NDArray[np.float64]) -> _Path | Non
     near = np.flatnonzero((np.abs(view.cells - atom) <= 1).all(1))
     if not len(near):
         return None
+    return _sent(view, path, walk.JUMP, near)
+
+
+def _sent(
+    view: _View, path: _Path, token: str, only: NDArray[np.intp], chance: float | None = None
+) -> _Path:
+    """A path that writes a token at some of the cells, where its gaze would not have gone; the
+    token's log-probability is its own if none is given.
+    """
     seen = view.step([path])[0][0]
-    _, places, _, words, hidden = view.step([path], near)
-    jump = walk.TOKEN_ID[walk.JUMP]
-    score = path.score + float(words[0, 0, jump])
-    return path.grown(jump, places[0, 0], score, hidden[0, 0], seen)
+    _, places, _, words, hidden = view.step([path], only)
+    number = walk.TOKEN_ID[token]
+    gain = float(words[0, 0, number]) if chance is None else chance
+    return path.grown(number, places[0, 0], path.score + gain, hidden[0, 0], seen)

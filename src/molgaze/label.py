@@ -572,6 +572,21 @@ def fragment(text: str, attachments: tuple[int, ...] = (1,), first: bool = True)
     return None if found is None else Chem.Mol(found)
 
 
+#: What is printed beside molecules: acids, bases, counter-ions and solvents, as canonical SMILES.
+_COMPANY = frozenset(
+    "F Cl Br I O N CO CCO CC(=O)O O=CO CC(=O)[O-] O=S(=O)(O)O O=S(=O)([O-])[O-] CS(=O)(=O)O "
+    "Cc1ccc(S(=O)(=O)O)cc1 O=C(O)C(F)(F)F O=C([O-])C(F)(F)F O=[N+]([O-])O O=[N+]([O-])[O-] "
+    "O=P(O)(O)O F[B-](F)(F)F F[P-](F)(F)(F)(F)F [F-] [Cl-] [Br-] [I-] [OH-] [NH4+] "
+    "[Li+] [Na+] [K+] [Cs+] [Ag+] [Mg+2] [Ca+2] [Ba+2] [Zn+2] CN(C)C=O CS(C)=O".split()
+)
+
+
+def is_company(text: str) -> bool:
+    """Whether a label that stands alone is what is printed beside molecules (`HCl`, `2H2O`)."""
+    found = fragment(text, ())
+    return found is not None and set(Chem.MolToSmiles(found).split(".")) <= _COMPANY
+
+
 def is_variable(text: str) -> bool:
     """Whether a label is an R group or a formula with one (`R1`, `X`, `OR3`, `NR1R2`, `(CH2)n`)."""
     text = text.strip()
