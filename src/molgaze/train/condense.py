@@ -588,6 +588,20 @@ def _times(rest: _Spelling, times: int) -> tuple[str, str]:
 
 _VARIABLES = ("R", "R", "R", "R", "X", "Y", "Z", "Ar", "Q", "Hal", "Het", "A", "L", "W", "PG", "G")
 _ENDS = ("Me", "Et", "H", "Ph", "Bn", "tBu", "CH3", "CF3", "C2H5", "Boc", "iPr", "OH", "NH2", "Cl")
+_SALTS = (
+    "ONa",
+    "ONa",
+    "NaO",
+    "OK",
+    "COONa",
+    "CO2Na",
+    "NaOOC",
+    "NaO2C",
+    "SO3Na",
+    "SO3K",
+    "OLi",
+    "SNa",
+)
 _LINKS = ("CO", "SO2", "NH", "O", "CH2", "(CH2)2", "(CH2)3", "CO2", "CONH", "S", "NHCO", "OCH2")
 
 
@@ -628,5 +642,6 @@ def invent(rng: np.random.Generator) -> str:
         (0.02, lambda: f"SO2{variable()}"),
         (0.01, lambda: str(dice.randint(1, 30))),
         (0.10, formula),
+        (0.15, lambda: dice.choice(_SALTS)),
     )
     return dice.choices([make for _, make in shapes], [weight for weight, _ in shapes])[0]()

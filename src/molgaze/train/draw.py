@@ -60,6 +60,7 @@ class Style:
     hashes: float = 0.1  # spacing of a hashed wedge
     hash_tapers: bool = True
     dashed: bool = False  # a hashed wedge is a dashed line along the bond
+    bare: bool = False  # hydrogens of O, N, S and the like are not written
     waves: bool = False  # bonds of some carbons without stereo are wavy
     wave: float = 0.16  # half the length of a wave
     dots: bool = False  # a dot stands before a salt's partner
@@ -146,6 +147,7 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         hashes=float(rng.uniform(0.035, 0.2)),
         hash_tapers=u() < 0.7,
         dashed=u() < 0.18,
+        bare=u() < 0.03,
         waves=u() < 0.13,
         wave=float(rng.uniform(0.08, 0.24)),
         dots=u() < 0.5,
@@ -301,6 +303,10 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
     whole = graph_of(mol, rng)
     n = mol.GetNumAtoms()
     hydrogens = [a.GetTotalNumHs() if a.GetAtomicNum() else 0 for a in mol.GetAtoms()]
+    if look.bare:
+        for atom in mol.GetAtoms():
+            if atom.GetDegree() and atom.GetAtomicNum() != 6 and not atom.GetFormalCharge():
+                hydrogens[atom.GetIdx()] = 0
     labels: dict[int, str] = {}
     reverse: dict[int, str] = {}
     gone: set[int] = set()
