@@ -7,7 +7,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from molgaze.evidence import apart, cut_anions, leftovers, tapers, unread_bonds, waves
+from molgaze.evidence import (
+    apart,
+    cut_anions,
+    leftovers,
+    short_bonds,
+    straight_carbons,
+    tapers,
+    unread_bonds,
+    waves,
+)
 from molgaze.sites import CELL, padded, sites
 from molgaze.walk import Graph
 
@@ -163,3 +172,18 @@ def test_what_is_short_and_stands_by_itself_is_apart() -> None:
     assert [len(g) for g in groups(word, (160, 40, 170, 50))] == sorted(
         (len(g) for g in groups(word, (160, 40, 170, 50))), reverse=True
     )
+
+
+def test_signs_of_atoms_read_amiss() -> None:
+    zigzag = np.array([[0.0, 0.0], [20.0, 12.0], [40.0, 0.0], [60.0, 12.0], [80.0, 0.0]])
+    chain = [(i, i + 1) for i in range(4)]
+    assert straight_carbons(graph(zigzag, chain)) == []
+    assert short_bonds(graph(zigzag, chain)) == 0
+    passed = np.insert(zigzag, 2, [30.5, 6.0], axis=0)
+    read = graph(passed, [*chain, (4, 5)])
+    assert straight_carbons(read) == [2]
+    read.bonds[2] = (2, 3, "=")
+    assert straight_carbons(read) == []  # of an allene, of an alkyne
+    twice = np.insert(zigzag, 2, [24.0, 10.0], axis=0)
+    assert short_bonds(graph(twice, [*chain, (4, 5)])) == 1
+    assert short_bonds(graph(zigzag[:0], [])) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ TAPER_SIDE = np.arange(-3.5, 3.6, 0.5)  # px from its middle line
 TAPER = (0.6, 1.2, 0.08)  # px of ink that it gains; that in widths of its middle; scatter in gains
 SOLID = 0.6  # of the ink along the middle of a wedge's wide half: a hash, made small, is paler
 PALE = (0.1, 0.5)  # the same of a hash
+STRAIGHT = 165.0  # degrees: no carbon is drawn with two single bonds so far apart
+SHORT_BOND = 0.5  # of the median bond: a bond so short is seldom drawn
 MINUS_ROOM = 0.4  # of the median bond: nearer to the picture's edge there is no room for a minus
 
 
@@ -215,6 +218,35 @@ def _median_bond(graph: Graph) -> float:
     return float(
         np.median(np.linalg.norm(graph.places[ends[:, 0]] - graph.places[ends[:, 1]], axis=1))
     )
+
+
+def straight_carbons(graph: Graph) -> list[int]:
+    """Carbons with two plain bonds in a straight line, which no drawing has: the line is one bond.
+
+    Args:
+        graph: what was read, its places in any unit.
+    """
+    bonds: list[list[tuple[int, str]]] = [[] for _ in graph.atoms]
+    for a, b, kind in graph.bonds:
+        bonds[a].append((b, kind))
+        bonds[b].append((a, kind))
+    found = []
+    for i, atom in enumerate(graph.atoms):
+        if atom == "C" and [kind for _, kind in bonds[i]] == ["-", "-"]:
+            u, v = (graph.places[j] - graph.places[i] for j, _ in bonds[i])
+            apart = abs(math.atan2(u[0] * v[1] - u[1] * v[0], u @ v))
+            if math.degrees(apart) > STRAIGHT:
+                found.append(i)
+    return found
+
+
+def short_bonds(graph: Graph) -> int:
+    """How many bonds are much shorter than the others: one atom may have been read as two."""
+    if not graph.bonds:
+        return 0
+    ends = graph.places[[bond[:2] for bond in graph.bonds]]
+    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+    return int((length < SHORT_BOND * np.median(length)).sum())
 
 
 def cut_anions(graph: Graph, size: tuple[int, int]) -> list[int]:

@@ -7,15 +7,16 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import gaze, walk
-from .evidence import cut_anions, tapers, waves
+from .evidence import cut_anions, short_bonds, straight_carbons, tapers, waves
 from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
@@ -32,6 +33,8 @@ TOLERANCE = 1.3  # a bond length this factor off the target is read again at the
 OTHER_SCALES = (0.8, 1.25)
 WIDE_BEAM = 5  # for pictures whose first reading is no molecule,
 WIDE_TOKENS = 150  # if it is no longer
+
+Step = tuple[str, NDArray[np.floating], float]  # of a walk: token, place, probability
 
 
 class Reader:
@@ -207,6 +210,8 @@ class _Attempt:
     molecule: Molecule | None = None
     warnings: tuple[str, ...] = ()
     others: tuple[tuple[str, float], ...] = ()
+    misshapen: int = 0
+    """Atoms and bonds that lie as none is drawn."""
 
     @property
     def smiles(self) -> str:
@@ -225,7 +230,8 @@ class _Attempt:
         """True where another scale may well do better."""
         if self.walk is None or self.molecule is None:
             return True
-        return min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
+        unsure = min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
+        return unsure or self.misshapen > 0
 
     @property
     def is_no_molecule(self) -> bool:
@@ -240,7 +246,8 @@ class _Attempt:
         """
         odd = sum(any(sign in warning for sign in ODD) for warning in self.warnings)
         tokens = len(self.walk.tokens) if self.walk else 1
-        return self.molecule is not None, (self.score - ODD_COST * odd) / tokens
+        cost = ODD_COST * (odd + self.misshapen)
+        return self.molecule is not None, (self.score - cost) / tokens
 
     @property
     def bond(self) -> float | None:
@@ -266,23 +273,11 @@ def _chosen(attempts: Sequence[_Attempt]) -> _Attempt:
 
 def _attempt(picture: Picture, read: Walk) -> _Attempt:
     """What a walk over a picture amounts to."""
-    places = picture.to_original(read.places)
-    tokens = list(read.tokens)
-    for i in waves(picture.ink, read.tokens, read.places):
-        tokens[i] = "~"
-    graph, faults = walk.decode(tokens, places)
-    wedges = tapers(picture.ink, replace(graph, places=picture.from_original(graph.places)))
-    if wedges:
-        read = _with_wedges(replace(read, tokens=tuple(tokens)), graph, wedges)
-        tokens, places = list(read.tokens), picture.to_original(read.places)
-        graph, faults = walk.decode(tokens, places)
-    for atom in cut_anions(graph, picture.size):
-        graph.atoms[atom] = graph.atoms[atom].removesuffix("-")
-        tokens[graph.steps[atom]] = graph.atoms[atom]
-    read = replace(read, tokens=tuple(tokens))
+    read, graph, faults = _mended(picture, read)
     attempt = _Attempt(picture, read, graph)
     if not graph.atoms:
         return attempt
+    attempt.misshapen = len(straight_carbons(graph)) + short_bonds(graph)
     try:
         attempt.molecule = molecule(graph)
     except MoleculeError as err:
@@ -294,22 +289,64 @@ def _attempt(picture: Picture, read: Walk) -> _Attempt:
     return attempt
 
 
-def _with_wedges(read: Walk, graph: Graph, wedges: dict[int, tuple[int, int, str]]) -> Walk:
-    """A walk with tokens for some bonds that it took as plain, each as probable as the step to the
+# --- what the ink says otherwise than the walk ---
+
+
+def _mended(picture: Picture, read: Walk) -> tuple[Walk, Graph, list[str]]:
+    """A walk with what the picture shows to be otherwise, its graph in pixels of the original
+    picture, and what is wrong with it.
+    """
+    tokens = list(read.tokens)
+    for i in waves(picture.ink, read.tokens, read.places):
+        tokens[i] = "~"
+    read = replace(read, tokens=tuple(tokens))
+    graph, faults = walk.decode(read.tokens, read.places)
+    for mend in (_straightened, _tapered):
+        mended = mend(picture, read, graph)
+        if mended is not read:
+            read = mended
+            graph, faults = walk.decode(read.tokens, read.places)
+    graph.places = picture.to_original(graph.places)
+    graph.glyphs = {label: picture.to_original(spots) for label, spots in graph.glyphs.items()}
+    cut = cut_anions(graph, picture.size)
+    if cut:
+        tokens = list(read.tokens)
+        for atom in cut:
+            graph.atoms[atom] = tokens[graph.steps[atom]] = graph.atoms[atom].removesuffix("-")
+        read = replace(read, tokens=tuple(tokens))
+    return read, graph, faults
+
+
+def _straightened(_: Picture, read: Walk, graph: Graph) -> Walk:
+    """Without carbons in a straight line that the gaze only passed."""
+    left = [
+        step
+        for atom in straight_carbons(graph)
+        if graph.closed.count(step := graph.steps[atom]) and graph.closed.count(step + 1)
+    ]
+    return _edited(read, dict.fromkeys(left, ())) if left else read
+
+
+def _tapered(picture: Picture, read: Walk, graph: Graph) -> Walk:
+    """With wedges and hashes that were taken as plain bonds, each as probable as the step to the
     bond's end.
     """
-    tokens, places, probabilities = list(read.tokens), list(read.places), list(read.probabilities)
-    for number in sorted(wedges, key=lambda n: -graph.closed[n]):  # from the end: places hold
-        narrow, _, kind = wedges[number]
+    edits = {}
+    for number, (narrow, _, kind) in tapers(picture.ink, graph).items():
         begin, end, _ = graph.bonds[number]
         step = graph.closed[number]
-        tokens.insert(step, walk.BOND_TOKENS[kind][narrow != begin])
-        middle = (read.places[graph.steps[begin]] + read.places[graph.steps[end]]) / 2
-        places.insert(step, middle)
-        probabilities.insert(step, probabilities[step])
+        token = walk.BOND_TOKENS[kind][narrow != begin]
+        middle = (graph.places[begin] + graph.places[end]) / 2
+        here = (read.tokens[step], read.places[step], read.probabilities[step])
+        edits[step] = ((token, middle, read.probabilities[step]), here)
+    return _edited(read, edits) if edits else read
+
+
+def _edited(read: Walk, edits: Mapping[int, tuple[Step, ...]]) -> Walk:
+    """A walk with other steps (token, place, probability) instead of some."""
+    steps = zip(read.tokens, read.places, read.probabilities, strict=True)
+    kept = [new for i, old in enumerate(steps) for new in edits.get(i, (old,))]
+    tokens, places, probabilities = zip(*kept, strict=True)
     return replace(
-        read,
-        tokens=tuple(tokens),
-        places=np.array(places, np.float32),
-        probabilities=tuple(probabilities),
+        read, tokens=tokens, places=np.array(places, np.float32), probabilities=probabilities
     )
