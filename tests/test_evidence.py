@@ -175,15 +175,21 @@ def test_what_is_short_and_stands_by_itself_is_apart() -> None:
 
 
 def test_signs_of_atoms_read_amiss() -> None:
-    zigzag = np.array([[0.0, 0.0], [20.0, 12.0], [40.0, 0.0], [60.0, 12.0], [80.0, 0.0]])
+    zigzag = 40 + np.array([[0.0, 0.0], [20.0, 12.0], [40.0, 0.0], [60.0, 12.0], [80.0, 0.0]])
     chain = [(i, i + 1) for i in range(4)]
-    assert straight_carbons(graph(zigzag, chain)) == []
+    ink = drawn(zigzag, chain)
+    assert straight_carbons(ink, graph(zigzag, chain)) == []
     assert short_bonds(graph(zigzag, chain)) == 0
-    passed = np.insert(zigzag, 2, [30.5, 6.0], axis=0)
-    read = graph(passed, [*chain, (4, 5)])
-    assert straight_carbons(read) == [2]
-    read.bonds[2] = (2, 3, "=")
-    assert straight_carbons(read) == []  # of an allene, of an alkyne
-    twice = np.insert(zigzag, 2, [24.0, 10.0], axis=0)
+    twice = np.insert(zigzag, 2, [64.0, 50.0], axis=0)
     assert short_bonds(graph(twice, [*chain, (4, 5)])) == 1
     assert short_bonds(graph(zigzag[:0], [])) == 0
+
+    lengthened = 40 + np.array([[0.0, 0.0], [30.0, 18.0], [60.0, 0.0], [75.0, 9.0], [90.0, 0.0]])
+    ink = drawn(lengthened, chain)
+    passed = np.insert(lengthened, 1, [55.3, 49.0], axis=0)
+    read = graph(passed, [*chain, (4, 5)])
+    assert straight_carbons(ink, read) == [1]
+    assert straight_carbons(np.zeros_like(ink), read) == []  # where there is no line
+    read.bonds[0] = (0, 1, "=")
+    assert straight_carbons(ink, read) == []  # of an allene, of an alkyne
+    assert straight_carbons(ink, graph(zigzag[:0], [])) == []

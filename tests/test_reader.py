@@ -61,7 +61,8 @@ def test_a_carbon_in_a_straight_line_is_none() -> None:
     """Passed on the way to an atom, and on the way back to the ring."""
     (a, b, c, d), half, back = RING, (54, 42), (30, 42)
     read = walk_of("C C C C C C & >", a, b, half, c, d, back, a)
-    found, graph, faults = reader._mended(picture_of(), read)
+    ring = [(*RING[i], *RING[i - 1]) for i in range(4)]
+    found, graph, faults = reader._mended(picture_of(*ring), read)
     assert not faults
     assert graph.atoms == ["C"] * 4
     assert {frozenset(bond[:2]) for bond in graph.bonds} == {
@@ -81,8 +82,8 @@ def test_a_carbon_in_a_straight_line_is_none() -> None:
     ],
 )
 def test_other_atoms_stay(tokens: str, places: tuple[tuple[float, float], ...]) -> None:
-    read = walk_of(tokens, *places)
-    assert reader._mended(picture_of(), read)[0].tokens == read.tokens
+    read, picture = walk_of(tokens, *places), picture_of((30, 30, 78, 30), (54, 30, 54, 54))
+    assert reader._mended(picture, read)[0].tokens == read.tokens
     assert walk.decode(read.tokens, read.places)[0].atoms == [
         token for token in tokens.split() if walk.is_atom(token)
     ]

@@ -28,7 +28,9 @@ TAPER_SIDE = np.arange(-3.5, 3.6, 0.5)  # px from its middle line
 TAPER = (0.6, 1.2, 0.08)  # px of ink that it gains; that in widths of its middle; scatter in gains
 SOLID = 0.6  # of the ink along the middle of a wedge's wide half: a hash, made small, is paler
 PALE = (0.1, 0.5)  # the same of a hash
-STRAIGHT = 165.0  # degrees: no carbon is drawn with two single bonds so far apart
+STRAIGHT = 165.0  # degrees: no carbon is drawn with two single bonds so far apart,
+PASSED = 1.3  # median bonds: on a line of such length,
+PASSED_INK = 0.25  # with so much ink all along it
 SHORT_BOND = 0.5  # of the median bond: a bond so short is seldom drawn
 MINUS_ROOM = 0.4  # of the median bond: nearer to the picture's edge there is no room for a minus
 
@@ -220,23 +222,28 @@ def _median_bond(graph: Graph) -> float:
     )
 
 
-def straight_carbons(graph: Graph) -> list[int]:
+def straight_carbons(ink: NDArray[np.float32], graph: Graph) -> list[int]:
     """Carbons with two plain bonds in a straight line, which no drawing has: the line is one bond.
 
     Args:
-        graph: what was read, its places in any unit.
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
     """
     bonds: list[list[tuple[int, str]]] = [[] for _ in graph.atoms]
     for a, b, kind in graph.bonds:
         bonds[a].append((b, kind))
         bonds[b].append((a, kind))
     found = []
+    least = PASSED * _median_bond(graph) if graph.bonds else 0.0
     for i, atom in enumerate(graph.atoms):
         if atom == "C" and [kind for _, kind in bonds[i]] == ["-", "-"]:
-            u, v = (graph.places[j] - graph.places[i] for j, _ in bonds[i])
+            ends = graph.places[[j for j, _ in bonds[i]]]
+            u, v = ends - graph.places[i]
             apart = abs(math.atan2(u[0] * v[1] - u[1] * v[0], u @ v))
-            if math.degrees(apart) > STRAIGHT:
-                found.append(i)
+            if math.dist(*ends) > least and math.degrees(apart) > STRAIGHT:
+                on, _ = _lines(ink, ends[:1], ends[1:])
+                if on[0] > PASSED_INK:
+                    found.append(i)
     return found
 
 

@@ -277,7 +277,8 @@ def _attempt(picture: Picture, read: Walk) -> _Attempt:
     attempt = _Attempt(picture, read, graph)
     if not graph.atoms:
         return attempt
-    attempt.misshapen = len(straight_carbons(graph)) + short_bonds(graph)
+    on_ink = replace(graph, places=picture.from_original(graph.places))
+    attempt.misshapen = len(straight_carbons(picture.ink, on_ink)) + short_bonds(graph)
     try:
         attempt.molecule = molecule(graph)
     except MoleculeError as err:
@@ -317,11 +318,11 @@ def _mended(picture: Picture, read: Walk) -> tuple[Walk, Graph, list[str]]:
     return read, graph, faults
 
 
-def _straightened(_: Picture, read: Walk, graph: Graph) -> Walk:
+def _straightened(picture: Picture, read: Walk, graph: Graph) -> Walk:
     """Without carbons in a straight line that the gaze only passed."""
     left = [
         step
-        for atom in straight_carbons(graph)
+        for atom in straight_carbons(picture.ink, graph)
         if graph.closed.count(step := graph.steps[atom]) and graph.closed.count(step + 1)
     ]
     return _edited(read, dict.fromkeys(left, ())) if left else read
