@@ -188,9 +188,11 @@ def unread_bonds(ink: NDArray[np.float32], graph: Graph) -> list[tuple[int, int]
 
 
 def _lines(
-    ink: NDArray[np.float32], start: NDArray[np.float64], end: NDArray[np.float64]
+    ink: NDArray[np.float32], start: NDArray[np.float64], end: NDArray[np.float64], reach: int = 1
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The least ink along the middle of each of M ways, and the mean ink beside it."""
+    """The least ink along the middle of each of M ways, not farther from it than a reach in px; and
+    the mean ink beside it.
+    """
     along = end - start  # (M, 2)
     length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
     across = np.stack([-along[:, 1], along[:, 0]], 1) / length
@@ -201,7 +203,7 @@ def _lines(
         inked = ink[np.clip(y, 0, ink.shape[0] - 1), np.clip(x, 0, ink.shape[1] - 1)]
         return np.asarray(inked)
 
-    on = np.maximum(np.maximum(at(-1.0), at(0.0)), at(1.0))
+    on = np.max([at(shift) for shift in range(-reach, reach + 1)], axis=0)
     beside = np.minimum(at(BESIDE), at(-BESIDE))
     return on.min(1), beside.mean(1)
 
@@ -241,7 +243,7 @@ def straight_carbons(ink: NDArray[np.float32], graph: Graph) -> list[int]:
             u, v = ends - graph.places[i]
             apart = abs(math.atan2(u[0] * v[1] - u[1] * v[0], u @ v))
             if math.dist(*ends) > least and math.degrees(apart) > STRAIGHT:
-                on, _ = _lines(ink, ends[:1], ends[1:])
+                on, _ = _lines(ink, ends[:1], ends[1:], reach=2)
                 if on[0] > PASSED_INK:
                     found.append(i)
     return found
