@@ -11,7 +11,7 @@ from molgaze.evidence import (
     apart,
     cut_anions,
     leftovers,
-    short_bonds,
+    misshapen,
     straight_carbons,
     tapers,
     unread_bonds,
@@ -179,10 +179,15 @@ def test_signs_of_atoms_read_amiss() -> None:
     chain = [(i, i + 1) for i in range(4)]
     ink = drawn(zigzag, chain)
     assert straight_carbons(ink, graph(zigzag, chain)) == []
-    assert short_bonds(graph(zigzag, chain)) == 0
+    assert misshapen(graph(zigzag, chain)) == 0
     twice = np.insert(zigzag, 2, [64.0, 50.0], axis=0)
-    assert short_bonds(graph(twice, [*chain, (4, 5)])) == 1
-    assert short_bonds(graph(zigzag[:0], [])) == 0
+    assert misshapen(graph(twice, [*chain, (4, 5)])) == 1
+    assert misshapen(graph(zigzag[:0], [])) == 0
+    far = zigzag.copy()
+    far[4, 0] += 30
+    assert misshapen(graph(far, chain)) == 1
+    doubled = np.insert(zigzag, 5, [122.0, 45.0], axis=0)
+    assert misshapen(graph(doubled, [*chain, (3, 5)])) == 1
 
     lengthened = 40 + np.array([[0.0, 0.0], [30.0, 18.0], [60.0, 0.0], [75.0, 9.0], [90.0, 0.0]])
     ink = drawn(lengthened, chain)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .walk import Graph, Trail
+from .walk import OPEN, Graph, Trail
 
 LINE_REACH = 1.1  # cells: how far from a bond ink still belongs to it
 GLYPH_REACH = 1.4  # cells: how far from its place the ink of a glyph goes
@@ -31,7 +31,8 @@ PALE = (0.1, 0.5)  # the same of a hash
 STRAIGHT = 165.0  # degrees: no carbon is drawn with two single bonds so far apart,
 PASSED = 1.3  # median bonds: on a line of such length,
 PASSED_INK = 0.25  # with so much ink all along it
-SHORT_BOND = 0.5  # of the median bond: a bond so short is seldom drawn
+SHORT_BOND, LONG_BOND = 0.5, 1.8  # median bonds: what is shorter or longer is seldom drawn
+NARROW = 25.0  # degrees: two bonds of an atom are farther apart
 MINUS_ROOM = 0.4  # of the median bond: nearer to the picture's edge there is no room for a minus
 
 
@@ -249,13 +250,29 @@ def straight_carbons(ink: NDArray[np.float32], graph: Graph) -> list[int]:
     return found
 
 
-def short_bonds(graph: Graph) -> int:
-    """How many bonds are much shorter than the others: one atom may have been read as two."""
+def misshapen(graph: Graph) -> int:
+    """How many bonds are much shorter than others, or longer between carbons, and how many leave
+    an atom side by side: no drawing has them, but for some cages.
+    """
     if not graph.bonds:
         return 0
-    ends = graph.places[[bond[:2] for bond in graph.bonds]]
-    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-    return int((length < SHORT_BOND * np.median(length)).sum())
+    ends = graph.places[[bond[:2] for bond in graph.bonds]]  # (M, 2, 2)
+    along = ends[:, 1] - ends[:, 0]
+    length = np.linalg.norm(along, axis=1)
+    usual = np.median(length)
+    between_carbons = [graph.atoms[a] == graph.atoms[b] == "C" for a, b, _ in graph.bonds]
+    count = (length < SHORT_BOND * usual) | (length > LONG_BOND * usual) & between_carbons
+    headings: list[list[float]] = [[] for _ in graph.atoms]
+    for (a, b, _), (x, y) in zip(graph.bonds, along, strict=True):
+        headings[a].append(math.degrees(math.atan2(y, x)))
+        headings[b].append(math.degrees(math.atan2(-y, -x)))
+    narrow = 0
+    for atom, turns in zip(graph.atoms, headings, strict=True):
+        if len(turns) > 1 and not atom.startswith(OPEN):
+            turns.sort()
+            gaps = np.diff([*turns, turns[0] + 360])
+            narrow += int((gaps < NARROW).sum())
+    return int(count.sum()) + narrow
 
 
 def cut_anions(graph: Graph, size: tuple[int, int]) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import gaze, walk
-from .evidence import cut_anions, short_bonds, straight_carbons, tapers, waves
+from .evidence import cut_anions, misshapen, straight_carbons, tapers, waves
 from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
 from .picture import Picture, PictureError, Sheet, Source, load
@@ -223,7 +223,8 @@ class _Attempt:
         """Log-probability of the walk, less what the picture says against it."""
         if self.walk is None or self.molecule is None:
             return -50.0
-        return max(self.walk.score - UNREAD_COST * self.walk.unread, -50.0)
+        against = UNREAD_COST * self.walk.unread + ODD_COST * self.misshapen
+        return max(self.walk.score - against, -50.0)
 
     @property
     def is_doubtful(self) -> bool:
@@ -246,8 +247,7 @@ class _Attempt:
         """
         odd = sum(any(sign in warning for sign in ODD) for warning in self.warnings)
         tokens = len(self.walk.tokens) if self.walk else 1
-        cost = ODD_COST * (odd + self.misshapen)
-        return self.molecule is not None, (self.score - cost) / tokens
+        return self.molecule is not None, (self.score - ODD_COST * odd) / tokens
 
     @property
     def bond(self) -> float | None:
@@ -278,7 +278,7 @@ def _attempt(picture: Picture, read: Walk) -> _Attempt:
     if not graph.atoms:
         return attempt
     on_ink = replace(graph, places=picture.from_original(graph.places))
-    attempt.misshapen = len(straight_carbons(picture.ink, on_ink)) + short_bonds(graph)
+    attempt.misshapen = len(straight_carbons(picture.ink, on_ink)) + misshapen(graph)
     try:
         attempt.molecule = molecule(graph)
     except MoleculeError as err:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 import warnings
@@ -239,8 +240,8 @@ def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 
     """Make the confidence of exported weights honest on held-out drawings.
 
     Reads ``count`` spoiled drawings of molecules that training never saw and fits the chance of
-    being right as a logistic function of the reading's log-probability; the two numbers go into
-    both files' metadata.
+    being right as a logistic function of the reading's score, which the confidence before it
+    tells; the two numbers go into both files' metadata.
 
     Returns:
         Slope and shift.
@@ -248,6 +249,7 @@ def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 
     rng = np.random.default_rng(seed)
     molecules = iter(Corpus(data, [seed, 3], held_out=True, pool=32, uses=1))
     reader = Reader(folder, device="cpu")
+    slope, shift = json.loads(reader.info.get("calibration", "[1.0, 0.0]"))
     scores: list[float] = []
     right: list[bool] = []
     while len(scores) < count:
@@ -258,8 +260,9 @@ def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 
             reading = reader.read(picture)
         except PictureError:
             continue
-        if reading.probabilities:
-            scores.append(max(float(np.log(np.maximum(reading.probabilities, 1e-12)).sum()), -50.0))
+        if reading.confidence is not None and reading.finish_reason == "end":
+            chance = min(max(reading.confidence, 1e-20), 1 - 1e-12)
+            scores.append((math.log(chance / (1 - chance)) - shift) / slope)
             right.append(
                 reading.smiles == Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(mol)))
             )
