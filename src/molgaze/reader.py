@@ -31,6 +31,8 @@ ODD_COST = 1.0  # of the score, for each of these
 AGREEMENT = 0.02  # of the score a token, for another scale at which the same is read
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
+LOST = -0.25  # score a token under which the scale may be far off
+FAR_SCALES = (2.0, 4.0)
 WIDE_BEAM = 5  # for pictures whose first reading is no molecule,
 WIDE_TOKENS = 150  # if it is no longer
 
@@ -122,15 +124,10 @@ class Reader:
     # --- one picture ---
 
     def _read_sheet(self, sheet: Sheet) -> _Attempt:
-        """Read at the estimated scale; again where the reading itself shows a better one, or
-        where it is doubtful; with a beam where no reading is a molecule.
+        """Read at the estimated scale; at others where the reading is doubtful, at far ones where
+        it makes no sense; with a beam where no reading is a molecule.
         """
-        best = self._attempt(sheet.at_scale())
-        tried = [best.picture.bond]
-        found = best.bond
-        if found and not 1 / TOLERANCE < found / best.picture.bond < TOLERANCE:
-            tried.append(found)
-            best = max(best, self._attempt(sheet.at_scale(bond=found)), key=_Attempt.merit)
+        best, tried = self._at(sheet, sheet.bond)
         if best.is_doubtful:
             middle = best.picture.bond
             attempts = [best]
@@ -140,9 +137,23 @@ class Reader:
                 if attempts[-1].smiles and attempts[-1].smiles == best.smiles and len(attempts) > 1:
                     break  # two say the same: a third is not asked
             best = _chosen(attempts)
+        if best.is_lost:
+            far = [self._at(sheet, sheet.bond * factor)[0] for factor in FAR_SCALES]
+            best = max(best, *far, key=_Attempt.merit)
         if best.is_no_molecule and self._beam < WIDE_BEAM:
             best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
         return best
+
+    def _at(self, sheet: Sheet, bond: float) -> tuple[_Attempt, list[float]]:
+        """The better of readings at a scale and at that which the reading itself shows, and the
+        bond lengths that were tried.
+        """
+        best = self._attempt(sheet.at_scale(bond=bond))
+        found = best.bond
+        if not found or 1 / TOLERANCE < found / bond < TOLERANCE:
+            return best, [bond]
+        again = self._attempt(sheet.at_scale(bond=found))
+        return max(best, again, key=_Attempt.merit), [bond, found]
 
     def _attempt(self, picture: Picture, beam: int | None = None) -> _Attempt:
         walks = gaze.read(self._net, picture.ink, beam or self._beam)
@@ -233,6 +244,11 @@ class _Attempt:
             return True
         unsure = min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
         return unsure or self.misshapen > 0
+
+    @property
+    def is_lost(self) -> bool:
+        """True for a reading that makes so little sense that the scale may be far off."""
+        return self.walk is None or not self.walk.ended or self.merit()[1] < LOST
 
     @property
     def is_no_molecule(self) -> bool:
