@@ -28,7 +28,10 @@ class Told:
         if len(cells) < CELLS:
             self.place = cells.mean(0)
         elif self.place is not None:
-            words[..., walk.TOKEN_ID[next(self.tokens)]] = np.log(self.chance)
+            said = next(self.tokens, None)
+            words[..., walk.TOKEN_ID[said or ""]] = np.log(self.chance)
+            if said is None:
+                words[:] = -np.inf
         place = cells[0] if self.place is None else self.place
         shares = np.array([[[1.0], [1e-9]]])
         return [seen, np.stack([place, place])[None], shares, words, np.zeros((1, 2, 4))]
@@ -73,6 +76,7 @@ def ethane(view: gaze._View) -> gaze._Path:
         (["[", "'I", "'I", "]", ">"], 0.9, ["C", "C", ">"]),
         (["C", "C", ">"], 0.9, ["C", "C", ">"]),  # no counter-ion
         (["Cl"] * 20, 0.9, ["C", "C", ">"]),  # without end
+        ([], 0.9, ["C", "C", ">"]),  # nothing to say
     ],
 )
 def test_what_stands_apart_is_read_if_it_is_a_counter_ion_or_a_solvent(

@@ -423,10 +423,12 @@ def _with_company(view: _View, path: _Path) -> _Path:
         only = [i for i, (x, y) in enumerate(view.found.cells.tolist()) if (x, y) in here]
         again = _sent(view, path.before, walk.FRAGMENT, np.array(only), math.log(APART_CHANCE))
         longer = _search(view, [again], 1, APART_TOKENS)[0]
+        if not longer.ended:
+            continue
         new = len(again.tokens)
         words = [walk.VOCABULARY[t] for t in longer.tokens[new:-1]]
         near = np.abs(np.array(group) - longer.places[new - 1]).max(1).min() <= 1
-        if longer.ended and near and min(longer.probabilities[new - 1 :]) > SURE and _stands(words):
+        if near and min(longer.probabilities[new - 1 :]) > SURE and _stands(words):
             path = longer
     return path
 
