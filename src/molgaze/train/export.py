@@ -33,11 +33,11 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from rdkit import Chem
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import gaze, walk
+from ..molecule import MoleculeError, molecule
 from ..picture import PictureError
 from ..reader import Reader
 from ..sites import CELL, TABLES, Sites, sites
@@ -257,15 +257,14 @@ def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 
         spoilt = spoil(hand(mol, rng), rng)
         picture = np.pad(255 - spoilt.ink, 16, constant_values=255)
         try:
+            drawn = molecule(spoilt.graph)
             reading = reader.read(picture)
-        except PictureError:
+        except (MoleculeError, PictureError):
             continue
         if reading.confidence is not None and reading.finish_reason == "end":
             chance = min(max(reading.confidence, 1e-20), 1 - 1e-12)
             scores.append((math.log(chance / (1 - chance)) - shift) / slope)
-            right.append(
-                reading.smiles == Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(mol)))
-            )
+            right.append(reading.smiles == drawn.smiles)
     slope, shift = logistic(np.array(scores), np.array(right, dtype=np.float64))
     for file in ("encoder.onnx", "step.onnx"):
         stored = onnx.load(folder / file)
