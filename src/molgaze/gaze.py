@@ -101,7 +101,7 @@ LINE_CHANCE = 0.75  # that a line which was passed over is a bond, and which
 APART_LOOKS = 3  # at most, at what stands beside a molecule
 APART_CHANCE = 0.75  # that what stands there and reads as a counter-ion or a solvent is one
 APART_TOKENS = 12  # at most, for one of them
-SURE = 0.6  # probability of each of these tokens
+SURE, OVER = 0.8, 0.5  # probability of each of these tokens, and of the end after them
 COMPANY = ("Cl", "Br", "O")  # atoms that, written alone, are an acid or water
 SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
 OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
@@ -428,7 +428,8 @@ def _with_company(view: _View, path: _Path) -> _Path:
         new = len(again.tokens)
         words = [walk.VOCABULARY[t] for t in longer.tokens[new:-1]]
         near = np.abs(np.array(group) - longer.places[new - 1]).max(1).min() <= 1
-        if near and min(longer.probabilities[new - 1 :]) > SURE and _stands(words):
+        *chances, end = longer.probabilities[new - 1 :]
+        if near and min(chances, default=0.0) > SURE and end > OVER and _stands(words):
             path = longer
     return path
 
