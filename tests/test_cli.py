@@ -312,7 +312,7 @@ def test_train_and_export(
     fit.options = lambda parser: parser.add_argument("--minutes", type=float)  # type: ignore[attr-defined]
     fit.settings_of = lambda args: args.minutes  # type: ignore[attr-defined]
     fit.fit = lambda minutes: asked.append(minutes) or Path("run/last")  # type: ignore[attr-defined]
-    fit.load_model = lambda path: f"model of {path}"  # type: ignore[attr-defined]
+    fit.load_model = lambda *paths: f"model of {paths[0]}"  # type: ignore[attr-defined]
     fit.save_weights = lambda *a, **more: asked.append(a)  # type: ignore[attr-defined]
     export.export = lambda *a: asked.append(a)  # type: ignore[attr-defined]
     export.calibrate = lambda *a: (1.5, 0.25)  # type: ignore[attr-defined]
@@ -327,8 +327,8 @@ def test_train_and_export(
     (folder / "run" / "last.safetensors").touch()
     assert call("export", "run", "-o", "out", "--check", "a.png") == (0, "out\n", "")
     assert asked[0] == 2.0
-    path, out, inks, name = asked[1]
-    assert (path, out, name) == (Path("run/last.safetensors"), Path("out"), "gaze")
+    runs, out, inks, name = asked[1]
+    assert (runs, out, name) == ([Path("run/last.safetensors")], Path("out"), "gaze")
     assert inks[0].ndim == 2
     more = ("--calibrate", "m.smi", "--half", "h.safetensors")
     code, printed, _ = call("export", "run", "-o", "out", *more)
@@ -336,6 +336,9 @@ def test_train_and_export(
     assert "1.500" in printed
     assert len(asked[2][2]) == 1  # the packaged picture
     assert asked[3] == ("model of run/last.safetensors", Path("h.safetensors"))
+    (folder / "half.safetensors").touch()
+    assert call("export", "run", "half.safetensors", "-o", "out")[0] == 0
+    assert asked[4][0] == [Path("run/last.safetensors"), Path("half.safetensors")]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -293,7 +293,7 @@ def test_a_run_saves_resumes_and_exports(data: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     mol = next(iter(corpus(data)))
     ink = spoil(draw.own(mol, rng), rng, 0.0).ink.astype(np.float32) / 255
-    export.export(half, tmp_path / "weights", [ink], calibration="[1.0, 0.0]")
+    export.export([half], tmp_path / "weights", [ink], calibration="[1.0, 0.0]")
     net = gaze.Net(tmp_path / "weights", "cpu")
     assert net.metadata["calibration"] == "[1.0, 0.0]"
     for beam in (1, 4):
@@ -315,7 +315,7 @@ def test_export_refuses_graphs_that_differ(
     ink = np.zeros((64, 96), np.float32)
     ink[20:40, 20:70] = 1
     with pytest.raises(export.ExportError):
-        export.export(half, tmp_path / "weights", [ink])
+        export.export([half], tmp_path / "weights", [ink])
     assert not (tmp_path / "weights").exists()
 
 
@@ -361,3 +361,13 @@ def test_two_processes_learn_together(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     _, metadata = fit.load(out / "last.safetensors")
     assert int(metadata["step"]) > 0
+
+
+def test_weights_of_several_runs_are_averaged(tmp_path: Path) -> None:
+    first, second = Gaze(SMALL), Gaze(SMALL)
+    for name, model in ("a", first), ("b", second):
+        fit.save_weights(model, tmp_path / name)
+    mean = fit.load_model(tmp_path / "a", tmp_path / "b")
+    for x, y, z in zip(first.parameters(), second.parameters(), mean.parameters(), strict=True):
+        assert torch.allclose(z, (x.half().float() + y.half().float()) / 2, atol=1e-6)
+    assert not mean.training

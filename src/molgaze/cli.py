@@ -209,7 +209,13 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         _extra("train", ".train.i2s").options(reference)
 
     export = commands.add_parser("export", help="a trained run to weights (extra: train)")
-    export.add_argument("run", type=Path, metavar="RUN", help="a run's folder or safetensors file")
+    export.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="a run's folder or safetensors file; of several with one past, the mean",
+    )
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     export.add_argument("--name", default="gaze", help="of the weights; default %(default)s")
     export.add_argument(
@@ -419,17 +425,18 @@ def _export(args: argparse.Namespace) -> int:
     from .picture import load  # noqa: PLC0415
     from .reader import WEIGHTS  # noqa: PLC0415
 
-    run = args.run / "last.safetensors" if args.run.is_dir() else args.run
-    if not run.is_file():
-        raise _CommandError(FAILED, f"{run}: no such run")
+    runs = [run / "last.safetensors" if run.is_dir() else run for run in args.runs]
+    for run in runs:
+        if not run.is_file():
+            raise _CommandError(FAILED, f"{run}: no such run")
     inks = [load(file).at_scale().ink for file in args.check or [WEIGHTS / "check.png"]]
     try:
-        export.export(run, args.output, inks, args.name)
+        export.export(runs, args.output, inks, args.name)
         if args.calibrate:
             slope, shift = export.calibrate(args.output, args.calibrate)
             print(f"confidence: logistic of {slope:.3f} x log-probability + {shift:.3f}")
         if args.half:
-            fit.save_weights(fit.load_model(run), args.half, name=args.name)
+            fit.save_weights(fit.load_model(*runs), args.half, name=args.name)
     except RuntimeError as err:
         raise _CommandError(FAILED, _line(err)) from err
     print(args.output)

@@ -194,7 +194,7 @@ class TorchNet:
 
 
 def export(
-    run: Path,
+    runs: Sequence[Path],
     folder: Path,
     inks: Sequence[NDArray[np.float32]] = (),
     name: str = "gaze",
@@ -203,7 +203,7 @@ def export(
     """Write ``encoder.onnx`` and ``step.onnx``.
 
     Args:
-        run: a run's or exported weights' safetensors file.
+        runs: safetensors files of runs or of exported weights; the mean of several.
         folder: where the two files go; replaced only if every check passes.
         inks: pictures at reading scale, (H, W) 0..1, on which both must read the same walk with
             the same places to 0.1 px.
@@ -213,7 +213,7 @@ def export(
     Raises:
         ExportError: the graphs and the model differ.
     """
-    model = load_model(run)
+    model = load_model(*runs)
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         digest.update(key.encode() + value.numpy().tobytes())

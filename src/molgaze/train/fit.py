@@ -281,8 +281,19 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
-def load_model(path: Path) -> Gaze:
-    """The averaged weights of a run or of exported weights, ready to read with."""
+def load_model(*paths: Path) -> Gaze:
+    """The averaged weights of a run or of exported weights, ready to read with; of several with one
+    past, the mean of them.
+    """
+    models = [_load_model(path) for path in paths]
+    mean = models[0]
+    with torch.no_grad():
+        for weights in zip(*(model.parameters() for model in models), strict=True):
+            weights[0].copy_(sum(weights) / len(weights))
+    return mean
+
+
+def _load_model(path: Path) -> Gaze:
     tensors, metadata = load(path)
     size = json.loads(metadata["size"])
     model = Gaze(Size(**{**size, "dilations": tuple(size["dilations"])}))
