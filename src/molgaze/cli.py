@@ -434,7 +434,7 @@ def _export(args: argparse.Namespace) -> int:
         export.export(runs, args.output, inks, args.name)
         if args.calibrate:
             slope, shift = export.calibrate(args.output, args.calibrate)
-            print(f"confidence: logistic of {slope:.3f} x log-probability + {shift:.3f}")
+            print(f"confidence: logistic of {slope:.3f} x score + {shift:.3f}")
         if args.half:
             fit.save_weights(fit.load_model(*runs), args.half, name=args.name)
     except RuntimeError as err:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,18 +56,12 @@ def leftovers(cells: NDArray[np.integer], graph: Graph) -> list[Leftover]:
         cells: (L, 2) x and y of the cells that are inked themselves.
         graph: what was read, its places in cells.
     """
-    if not len(cells) or not graph.bonds:
-        return []
-    belongs, length = _belonging(cells, graph)
-    free = {(int(x), int(y)) for x, y in cells[~belongs]}
-    taken = {(int(x), int(y)) for x, y in cells[belongs]}
     found = []
-    while free:
-        piece, touches = _piece(free, taken, (1, 1))
+    for piece, touches in _pieces(cells, graph, (1, 1)):
         if touches:
             spots = np.array(piece, dtype=np.float64)
             away = np.sqrt(((graph.places[:, None] - spots) ** 2).sum(2)).min(1)
-            found.append(Leftover(len(piece) / length, int(away.argmin())))
+            found.append(Leftover(len(piece) / (_median_bond(graph) + 1e-6), int(away.argmin())))
     return sorted(found, key=lambda left: -left.length)
 
 
@@ -79,22 +73,31 @@ def apart(cells: NDArray[np.integer], graph: Graph) -> list[list[tuple[int, int]
         cells: (L, 2) x and y of the cells that are inked themselves.
         graph: what was read, its places in cells.
     """
-    if not len(cells) or not graph.bonds:
-        return []
-    belongs, _ = _belonging(cells, graph)
-    free = {(int(x), int(y)) for x, y in cells[~belongs]}
-    taken = {(int(x), int(y)) for x, y in cells[belongs]}
     found = []
-    while free:
-        piece, touches = _piece(free, taken, GLYPH_GAP)
+    for piece, touches in _pieces(cells, graph, GLYPH_GAP):
         wide, high = np.ptp(np.array(piece), axis=0) + 1
         if not touches and len(piece) > 1 and wide <= APART_SIZE[0] and high <= APART_SIZE[1]:
             found.append(piece)
     return sorted(found, key=lambda piece: -len(piece))
 
 
-def _belonging(cells: NDArray[np.integer], graph: Graph) -> tuple[NDArray[np.bool_], float]:
-    """Which of the cells (L,) have ink of what was read; and its median bond, in cells."""
+def _pieces(
+    cells: NDArray[np.integer], graph: Graph, gap: tuple[int, int]
+) -> Iterator[tuple[list[tuple[int, int]], bool]]:
+    """The cells with ink that is not of what was read, those together that hang together over gaps
+    in x and y; and whether ink of what was read is next to them.
+    """
+    if not len(cells) or not graph.bonds:
+        return
+    belongs = _belonging(cells, graph)
+    free = {(int(x), int(y)) for x, y in cells[~belongs]}
+    taken = {(int(x), int(y)) for x, y in cells[belongs]}
+    while free:
+        yield _piece(free, taken, gap)
+
+
+def _belonging(cells: NDArray[np.integer], graph: Graph) -> NDArray[np.bool_]:
+    """Which of the cells (L,) have ink of what was read."""
     places = graph.places
     ends = places[np.array([(a, b) for a, b, _ in graph.bonds])]  # (M, 2, 2)
     start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
@@ -108,7 +111,7 @@ def _belonging(cells: NDArray[np.integer], graph: Graph) -> tuple[NDArray[np.boo
     for glyphs in graph.glyphs.values():
         near = np.abs(cells[:, None] - glyphs) <= GLYPH_REACH
         belongs |= np.any(np.all(near, axis=2), axis=1)
-    return belongs, float(np.median(length))
+    return np.asarray(belongs)
 
 
 def _piece(

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,12 @@ class _Path:
         """True for a walk over what is no drawing."""
         return len(self.places) >= HEARD and self.score < MUMBLE * len(self.places)
 
+    @cached_property
+    def graph(self) -> Graph:
+        """What it has drawn, in cells."""
+        words = [walk.VOCABULARY[t] for t in self.tokens[1:]]
+        return walk.decode(words, np.array(self.places))[0]
+
     def grown(self, token: int, place: Floats, score: float, hidden: Floats, seen: Floats) -> _Path:
         """This walk with one token more."""
         word = walk.VOCABULARY[token]
@@ -395,7 +402,7 @@ def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
     for _ in range(looks):
         if not left or left[0].length < WORTH_A_LOOK or not path.ended or path.before is None:
             break
-        again = _back_to(view, path.before, _graph(path).places[left[0].atom])
+        again = _back_to(view, path.before, path.graph.places[left[0].atom])
         if again is None:
             break
         longer = _search(view, [again], 1)[0]
@@ -405,7 +412,7 @@ def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
         path, left = longer, still
     unread = sum(x.length for x in left)
     path = _with_company(view, path)
-    graph = _graph(path)
+    graph = path.graph
     in_pixels = replace(graph, places=(graph.places + 0.5) * CELL)
     lines = unread_bonds(view.ink, in_pixels)
     walks = [path.walk(unread + len(lines))]
@@ -416,7 +423,7 @@ def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
 
 def _with_company(view: _View, path: _Path) -> _Path:
     """A path that ended, with the counter-ions and solvents that stand apart, if there are any."""
-    for group in apart(view.found.cells[view.found.inked], _graph(path))[:APART_LOOKS]:
+    for group in apart(view.found.cells[view.found.inked], path.graph)[:APART_LOOKS]:
         if not path.ended or path.before is None:
             break
         here = set(group)
@@ -459,13 +466,8 @@ def _with_bonds(read: Walk, graph: Graph, lines: Sequence[tuple[int, int]], unre
     )
 
 
-def _graph(path: _Path) -> Graph:
-    """What a path has drawn, in cells."""
-    return walk.decode([walk.VOCABULARY[t] for t in path.tokens[1:]], np.array(path.places))[0]
-
-
 def _leftovers(view: _View, path: _Path) -> list[Leftover]:
-    return leftovers(view.found.cells[view.found.inked], _graph(path))
+    return leftovers(view.found.cells[view.found.inked], path.graph)
 
 
 def _back_to(view: _View, path: _Path, atom: NDArray[np.float64]) -> _Path | None:

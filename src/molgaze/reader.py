@@ -336,11 +336,9 @@ def _mended(picture: Picture, read: Walk) -> tuple[Walk, Graph, list[str]]:
 
 def _straightened(picture: Picture, read: Walk, graph: Graph) -> Walk:
     """Without carbons in a straight line that the gaze only passed."""
-    left = [
-        step
-        for atom in straight_carbons(picture.ink, graph)
-        if graph.closed.count(step := graph.steps[atom]) and graph.closed.count(step + 1)
-    ]
+    closed = set(graph.closed)
+    steps = [graph.steps[atom] for atom in straight_carbons(picture.ink, graph)]
+    left = [step for step in steps if {step, step + 1} <= closed]
     return _edited(read, dict.fromkeys(left, ())) if left else read
 
 

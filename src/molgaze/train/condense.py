@@ -588,20 +588,7 @@ def _times(rest: _Spelling, times: int) -> tuple[str, str]:
 
 _VARIABLES = ("R", "R", "R", "R", "X", "Y", "Z", "Ar", "Q", "Hal", "Het", "A", "L", "W", "PG", "G")
 _ENDS = ("Me", "Et", "H", "Ph", "Bn", "tBu", "CH3", "CF3", "C2H5", "Boc", "iPr", "OH", "NH2", "Cl")
-_SALTS = (
-    "ONa",
-    "ONa",
-    "NaO",
-    "OK",
-    "COONa",
-    "CO2Na",
-    "NaOOC",
-    "NaO2C",
-    "SO3Na",
-    "SO3K",
-    "OLi",
-    "SNa",
-)
+_SALTS = tuple("ONa ONa NaO OK COONa CO2Na NaOOC NaO2C SO3Na SO3K OLi SNa".split())
 _LINKS = ("CO", "SO2", "NH", "O", "CH2", "(CH2)2", "(CH2)3", "CO2", "CONH", "S", "NHCO", "OCH2")
 
 
