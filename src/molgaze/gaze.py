@@ -174,6 +174,11 @@ class Net:
                 )
             except Exception as err:  # onnxruntime has no common class for these
                 raise WeightsError(f"{path}: {str(err).splitlines()[0]}") from err
+            if device == "cuda" and "CUDAExecutionProvider" not in sessions[-1].get_providers():
+                raise WeightsError(
+                    "device cuda: onnxruntime has its CUDA provider but could not start it; check "
+                    "the graphics driver and the CUDA and cuDNN libraries, or choose cpu"
+                )
         self._encoder, self._step = sessions
         metadata = [s.get_modelmeta().custom_metadata_map for s in sessions]
         self.metadata: dict[str, str] = dict(metadata[0])
