@@ -1,4 +1,4 @@
-"""Errors of `picture.bond_length`: on drawn molecules, and on real pictures by a rough check.
+"""Errors of `scale.bond_length`: on drawn molecules, and on real pictures by a rough check.
 
     python bench/scale.py [--drawn 400] [--babel 100] [--each 150] [--bench FOLDER]
 

@@ -19,8 +19,9 @@ from . import gaze, walk
 from .evidence import cut_anions, misshapen, straight_carbons, tapers, waves
 from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
-from .picture import Picture, PictureError, Sheet, Source, load
+from .picture import PictureError, Sheet, Source, load
 from .reading import Reading
+from .scale import Picture
 from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..picture import SMALLER, TARGET_BOND, lifted
+from ..scale import SMALLER, TARGET_BOND, lifted
 from ..walk import Graph
 from .draw import Drawing, Ink
 

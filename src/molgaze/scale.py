@@ -1,0 +1,409 @@
+"""How long a bond is in a drawing, and the ink map at reading scale.
+
+`bond_length` estimates the bond from the pixels alone; `at_scale` brings the ink to the scale that
+the reader was taught (`Picture`), and the picture maps places there and back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageFilter
+
+MAX_READ_PIXELS = 4_000_000  # of an ink map at reading scale
+MAX_ENLARGEMENT = 4.0
+TARGET_BOND = 23.0  # px, at reading scale
+MARGIN = 8  # px of paper around the ink, at reading scale
+SMALLER = 0.35  # of its size: a picture made so much smaller may lose its thin lines
+PLAIN_INK = 0.45  # mean ink of where ink is, at reading scale, in a drawing of usual lines
+
+Floats: TypeAlias = NDArray[np.float32]
+Bytes: TypeAlias = NDArray[np.uint8]
+Box: TypeAlias = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A drawing at reading scale.
+
+    Attributes:
+        ink: float32 (H, W), 0 paper .. 1 ink, cropped to the ink with a margin.
+        offset: (x, y) of the ink map's top left corner, in original pixels (may be negative).
+        factor: ink pixels for one original pixel.
+        size: (height, width) of the original, as seen (EXIF orientation applied).
+        bond: estimated bond length in original pixels.
+        source: the name of what was read.
+    """
+
+    ink: Floats
+    offset: tuple[float, float]
+    factor: float
+    size: tuple[int, int]
+    bond: float
+    source: str
+
+    def to_original(self, places: ArrayLike) -> NDArray[np.float64]:
+        """Places (..., 2) as (x, y) on the ink map -> (x, y) on the original picture.
+
+        Both are lengths from the top left corner, so the first pixel's centre is (0.5, 0.5).
+        """
+        ink = np.asarray(places, np.float64)
+        return ink / self.factor + np.asarray(self.offset, np.float64)
+
+    def from_original(self, places: ArrayLike) -> NDArray[np.float64]:
+        """Places (..., 2) as (x, y) on the original picture -> (x, y) on the ink map."""
+        original = np.asarray(places, np.float64)
+        return (original - np.asarray(self.offset, np.float64)) * self.factor
+
+
+def at_scale(
+    ink: Bytes, box: Box, bond: float, target: float = TARGET_BOND, source: str = "array"
+) -> Picture:
+    """The drawing with bonds of about `target` px, cropped to its ink.
+
+    Args:
+        ink: uint8 (H, W), 0 paper .. 255 ink.
+        box: left, top, right, bottom of the ink, in pixels.
+        bond: bond length in pixels.
+        target: wanted bond length in px.
+        source: the name of what was read.
+
+    Raises:
+        ValueError: a length that is not positive.
+    """
+    if not (target > 0 and bond > 0 and math.isfinite(target) and math.isfinite(bond)):
+        raise ValueError(f"bond lengths must be positive, got {target} and {bond}")
+    left, top, right, bottom = box
+    factor = min(target / bond, MAX_ENLARGEMENT)
+    factor = min(factor, math.sqrt(MAX_READ_PIXELS / ((right - left) * (bottom - top))))
+    width = math.ceil((right - left) * factor) + 2 * MARGIN
+    height = math.ceil((bottom - top) * factor) + 2 * MARGIN
+    # The output has whole pixels; the window on the original is a fraction wider than the ink.
+    x = (left + right) / 2 - width / factor / 2
+    y = (top + bottom) / 2 - height / factor / 2
+    x0, y0 = math.floor(x) - 2, math.floor(y) - 2
+    x1, y1 = math.ceil(x + width / factor) + 2, math.ceil(y + height / factor) + 2
+    window = Image.fromarray(ink).crop((x0, y0, x1, y1))
+    grey = window.resize(
+        (width, height),
+        Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.HAMMING,
+        box=(x - x0, y - y0, x - x0 + width / factor, y - y0 + height / factor),
+        reducing_gap=3.0,
+    )
+    found = np.asarray(grey, np.float32) / np.float32(255)
+    if factor < SMALLER:
+        found = lifted(found)
+    return Picture(found, (x, y), factor, (ink.shape[0], ink.shape[1]), bond, source)
+
+
+def lifted(ink: Floats) -> Floats:
+    """Ink of lines that are thinner than a pixel at reading scale, raised to be seen: by a power,
+    so that a hashed wedge stays paler than a solid one.
+    """
+    mean = float((ink**2).sum() / max(float(ink.sum()), 1e-6))
+    if not 0.02 < mean < PLAIN_INK:
+        return ink
+    return np.asarray(ink ** np.float32(math.log(PLAIN_INK) / math.log(mean)))
+
+
+# ---------------------------------------------------------------------------------------------
+# Bond length
+# ---------------------------------------------------------------------------------------------
+
+_STROKE = 3.0  # px: strokes are traced at about this width
+_WORK_PIXELS = 1_500_000
+_ENLARGED_PIXELS = 700_000
+_MAX_SIDES = 400_000  # of pixels along outlines; a drawing has a tenth of it, noise has more
+_INK_LEVEL = 110  # of 255
+_TOLERANCE = 0.9  # original px: the stairs of a slanting 1-bit line stay within it
+_GRID = np.geomspace(4.0, 400.0, 361, dtype=np.float64)  # candidate lengths in px, 1.3 % apart
+
+
+def bond_length(ink: NDArray[np.float32] | Bytes) -> float:
+    """Estimated bond length in pixels of a molecule drawing.
+
+    The outlines of the ink are cut into straight edges. An edge between two corners of a stroke
+    is one side of a bond whatever the drawing's style; letters make shorter edges and sit in small
+    outlines of their own. The length that gathers most edges wins.
+
+    Args:
+        ink: (H, W), float 0..1 or uint8 0..255, paper 0.
+    """
+    grey: Bytes = np.asarray(ink, np.uint8) if ink.dtype == np.uint8 else _levels(ink)
+    image, zoom = _working(Image.fromarray(grey))
+    mask = np.asarray(image) >= _INK_LEVEL
+    edges = _edges(mask, max(1.0, zoom))
+    if edges is None:
+        return _fallback(grey)
+    return float(np.clip(_vote(edges) / zoom, 4.0, max(grey.shape)))
+
+
+def _levels(ink: NDArray[np.generic]) -> Bytes:
+    return (np.clip(np.asarray(ink, np.float32), 0, 1) * np.float32(255)).astype(np.uint8)
+
+
+def _fallback(grey: Bytes) -> float:
+    """A guess from the drawing's size, where nothing in it is straight."""
+    return float(np.clip(0.12 * max(grey.shape), 8.0, 60.0))
+
+
+def _working(image: Image.Image) -> tuple[Image.Image, float]:
+    """The picture at the scale where strokes are about `_STROKE` px wide, and its zoom."""
+    zoom = 1.0
+    step = math.ceil(math.sqrt(image.width * image.height / (2.0 * _WORK_PIXELS)))
+    while True:
+        if step > 1:
+            image, zoom = image.reduce(step), zoom / step
+        mask = np.asarray(image) >= _INK_LEVEL
+        area = int(np.count_nonzero(mask))
+        sides = int(np.count_nonzero(mask[1:] != mask[:-1]))
+        sides += int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
+        if sides <= _MAX_SIDES:
+            break
+        step = 2
+    # A slanting stroke's outline on the pixel grid is 4/pi of its true length, on average.
+    stroke = 2.0 * area / max(sides * math.pi / 4, 1.0)
+    if stroke > 1.6 * _STROKE:
+        step = max(2, int(stroke / _STROKE))
+        return image.reduce(step), zoom / step
+    grow = min(
+        3 if stroke < 0.45 * _STROKE else 2,
+        math.isqrt(_ENLARGED_PIXELS // (image.width * image.height)),
+    )
+    if stroke < 0.8 * _STROKE and grow > 1:
+        size = (image.width * grow, image.height * grow)
+        # Blurred, or the pixel stairs of a slanting line would count as corners.
+        smooth = image.resize(size, Image.Resampling.BICUBIC).filter(
+            ImageFilter.BoxBlur(0.4 * grow)
+        )
+        return smooth, zoom * grow
+    return image, zoom
+
+
+@dataclass(frozen=True, eq=False)
+class _Edges:
+    """Straight edges of outlines. All (N,) but `stroke`, in working pixels."""
+
+    length: NDArray[np.float64]  # between the stroke's own corners, corrected for its width
+    ends: NDArray[np.int64]  # how many of its two ends are free ends of a stroke
+    reach: NDArray[np.float64]  # longer side of its outline's box
+    stroke: float
+
+
+def _edges(mask: NDArray[np.bool_], pixel: float) -> _Edges | None:
+    # `pixel`: side of an original pixel, in working pixels.
+    points, starts = _outlines(mask)
+    if points.shape[0] == 0:
+        return None
+    perimeter = points.shape[0] * math.pi / 4
+    stroke = float(np.clip(2.0 * np.count_nonzero(mask) / perimeter, 1.0, 12.0))
+    corners, outline = _corners(points, starts, max(_TOLERANCE * pixel, 0.33 * stroke))
+    if corners.shape[0] == 0:
+        return None
+    low = np.minimum.reduceat(points, starts)
+    high = np.maximum.reduceat(points, starts)
+    reach = (high - low).max(axis=1)
+
+    # Corners lie outline after outline; the edge of a corner goes to the next one around.
+    first = np.flatnonzero(np.r_[True, outline[1:] != outline[:-1]])
+    last = np.r_[first[1:], outline.size] - 1
+    after = np.arange(outline.size) + 1
+    after[last] = first
+    vector = corners[after] - corners
+    length = np.hypot(vector[:, 0], vector[:, 1])
+    heading = vector / np.maximum(length, 1e-9)[:, None]
+    straight = length >= max(1.8 * stroke, 4.0)
+
+    # The next straight edge, past at most three small ones that make a cap or a rounded corner.
+    following = np.full(outline.size, -1)
+    gap = np.zeros(outline.size)
+    near = after.copy()
+    for _ in range(4):
+        found = (following < 0) & straight[near] & (gap <= 2.4 * stroke)
+        following[found] = near[found]
+        gap = gap + np.where(following < 0, length[near], 0.0)
+        near = after[near]
+    known = following >= 0
+    partner = np.where(known, following, 0)
+    dot = (heading * heading[partner]).sum(axis=1)
+    cross = heading[:, 0] * heading[partner, 1] - heading[:, 1] * heading[partner, 0]
+    free = ~known | (dot < -0.85)
+    # Where two edges' lines meet, from the first one's end and from the second one's start.
+    joint = corners[partner] - corners[after]
+    bent = np.abs(cross) > 0.17
+    safe = np.where(bent, cross, 1.0)
+    forth = (joint[:, 0] * heading[partner, 1] - joint[:, 1] * heading[partner, 0]) / safe
+    back = (joint[:, 0] * heading[:, 1] - joint[:, 1] * heading[:, 0]) / safe
+    # From the outline's corner to the stroke's middle line: tan of half the turn.
+    inset = 0.5 * stroke * cross / np.maximum(1.0 + dot, 0.1)
+    usable = ~free & bent
+    reachable = 3.0 * stroke
+    ahead = np.where(usable, np.clip(forth, -reachable, reachable) - inset, 0.0)
+    behind_of_partner = np.where(usable, np.clip(-back, -reachable, reachable) - inset, 0.0)
+
+    behind = np.zeros(outline.size)
+    free_start = np.ones(outline.size, bool)
+    linked = straight & known
+    behind[partner[linked]] = behind_of_partner[linked]
+    free_start[partner[linked]] = free[linked]
+    total = length + ahead + behind
+    ends = free.astype(np.int64) + free_start
+    keep = straight & (total >= 4.0)
+    if not keep.any():
+        return None
+    return _Edges(total[keep], ends[keep], reach[outline[keep]], stroke)
+
+
+def _outlines(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Ink mask -> points (N, 2) as (x, y), outline after outline, and where each one starts.
+
+    The points are the middles of the pixel sides between ink and paper, walked with the ink on
+    the right, so holes turn the other way.
+    """
+    ink = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), bool)
+    ink[1:-1, 1:-1] = mask
+    wide = ink.shape[1]
+    flat = ink.ravel()
+    # Sides by heading east, south, west, north: the pixel whose side it is, as a flat index.
+    pixels = [
+        np.flatnonzero(flat[wide:] & ~flat[:-wide]) + wide,
+        np.flatnonzero(flat[:-1] & ~flat[1:]),
+        np.flatnonzero(flat[:-wide] & ~flat[wide:]),
+        np.flatnonzero(flat[1:] & ~flat[:-1]) + 1,
+    ]
+    counts = [found.size for found in pixels]
+    total = sum(counts)
+    if total == 0:
+        return np.zeros((0, 2)), np.zeros(0, np.int64)
+    number = [np.empty(flat.size, np.int32) for _ in pixels]  # only touched where a side is
+    begin = np.cumsum([0, *counts])
+    for heading, found in enumerate(pixels):
+        number[heading][found] = np.arange(begin[heading], begin[heading + 1])
+    ahead, right = (1, wide, -1, -wide), (wide, -1, -wide, 1)
+    following = np.empty(total, np.int64)
+    for heading, found in enumerate(pixels):
+        straight = found + ahead[heading]
+        left = straight - right[heading]
+        turn_left = flat[left]
+        go_on = flat[straight] & ~turn_left
+        nexts = number[(heading + 1) % 4][found]
+        nexts = np.where(go_on, number[heading][straight], nexts)
+        nexts = np.where(turn_left, number[(heading - 1) % 4][left], nexts)
+        following[begin[heading] : begin[heading + 1]] = nexts
+    order, starts = _walk_cycles(following.tolist())
+    where = np.concatenate(pixels)
+    x = (where % wide).astype(np.float64)
+    y = (where // wide).astype(np.float64)
+    x += np.repeat([0.5, 1.0, 0.5, 0.0], counts) - 1
+    y += np.repeat([0.0, 0.5, 1.0, 0.5], counts) - 1
+    path = np.array(order)
+    return np.stack([x[path], y[path]], axis=1), np.array(starts)
+
+
+def _walk_cycles(following: list[int]) -> tuple[list[int], list[int]]:
+    """A permutation -> its cycles one after another, and where each one starts."""
+    order: list[int] = []
+    starts: list[int] = []
+    done = bytearray(len(following))
+    first = 0 if following else -1
+    while first >= 0:
+        starts.append(len(order))
+        here = first
+        while not done[here]:
+            done[here] = 1
+            order.append(here)
+            here = following[here]
+        first = done.find(0, first)
+    return order, starts
+
+
+def _corners(
+    points: NDArray[np.float64], starts: NDArray[np.int64], tolerance: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Outlines -> corners (M, 2) of polygons within `tolerance` px, and the outline of each.
+
+    Douglas and Peucker's splitting, all edges of all outlines at once, a level at a time.
+    """
+    counts = np.diff(np.r_[starts, points.shape[0]])
+    large = counts >= 16  # specks have no straight sides
+    outline = np.repeat(np.arange(counts.size), counts)
+    keep = large[outline]
+    points, outline = points[keep], outline[keep]
+    if points.shape[0] == 0:
+        return np.zeros((0, 2)), np.zeros(0, np.int64)
+    counts, names = counts[large], np.flatnonzero(large)
+    starts = np.r_[0, np.cumsum(counts)[:-1]]
+
+    # Start each outline at its point farthest from the middle, a true corner, and close it.
+    middle = np.add.reduceat(points, starts) / counts[:, None]
+    away = ((points - np.repeat(middle, counts, axis=0)) ** 2).sum(axis=1)
+    top = _first_peaks(away, starts, counts) - starts
+    closed = counts + 1
+    begin = np.r_[0, np.cumsum(closed)[:-1]]
+    inside = np.arange(int(closed.sum())) - np.repeat(begin, closed)
+    turned = (inside + np.repeat(top, closed)) % np.repeat(counts, closed)
+    path = points[np.repeat(starts, closed) + turned]
+    away = ((path - np.repeat(path[begin], closed, axis=0)) ** 2).sum(axis=1)
+    opposite = _first_peaks(away, begin, closed)
+
+    chosen = np.zeros(path.shape[0], bool)
+    chosen[begin] = True
+    chosen[begin + counts] = True
+    chosen[opposite] = True
+    left = np.sort(np.r_[begin, opposite])
+    right = np.sort(np.r_[opposite, begin + counts])
+    for _ in range(24):
+        wide = right - left > 2
+        left, right = left[wide], right[wide]
+        if left.size == 0:
+            break
+        between = right - left - 1
+        first = np.r_[0, np.cumsum(between)[:-1]]
+        index = np.arange(int(between.sum())) + np.repeat(left + 1 - first, between)
+        chord = path[right] - path[left]
+        size = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-9)
+        normal = np.stack([-chord[:, 1], chord[:, 0]], axis=1) / size[:, None]
+        apart = path[index] - np.repeat(path[left], between, axis=0)
+        distance = np.abs((apart * np.repeat(normal, between, axis=0)).sum(axis=1))
+        peak = _first_peaks(distance, first, between)
+        split = distance[peak] > tolerance
+        cut = index[peak[split]]
+        chosen[cut] = True
+        left, right = np.r_[left[split], cut], np.r_[cut, right[split]]
+    chosen[begin + counts] = False  # the same point as the start
+    found = np.flatnonzero(chosen)
+    return path[found], np.repeat(names, closed)[found]
+
+
+def _first_peaks(
+    values: NDArray[np.float64], starts: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Index of the first maximum of each run of `values`."""
+    highest = np.maximum.reduceat(values, starts)
+    at = np.flatnonzero(values == np.repeat(highest, counts))
+    return at[np.searchsorted(at, starts)]
+
+
+def _vote(edges: _Edges) -> float:
+    """The length in working pixels that gathers most edges."""
+    # A bond between two labels is a stroke alone, and shows but a part of its length.
+    alone = (edges.ends == 2) & (edges.reach < 1.25 * edges.length)
+    trust = np.array([1.0, 0.35, 0.2])[edges.ends]
+    apart = np.log(_GRID)[:, None] - np.log(edges.length)[None, :]
+    near = np.exp(-0.5 * (apart / 0.08) ** 2)
+    whole = np.clip(edges.reach[None, :] / _GRID[:, None] - 0.7, 0.1, 0.7)  # letters are small
+    whole[:, alone] = 0.3
+    votes = near * trust * whole * edges.length**1.5  # (candidates, edges)
+    support = votes.sum(axis=1) * _GRID**0.3
+    best = int(np.argmax(support))
+    # Where all atoms are lettered, letters have most of the straight edges: they sit in outlines
+    # of their own height, among strokes much longer than theirs.
+    small = edges.reach < 2.2 * _GRID[best]
+    longer = np.count_nonzero(edges.length > 1.7 * _GRID[best])
+    if votes[best, small].sum() > 0.5 * votes[best].sum() and longer >= 0.3 * near[best].sum():
+        best = int(np.argmax(np.where(1.5 * _GRID[best] < _GRID, support, 0.0)))
+    return float(_GRID[best])
