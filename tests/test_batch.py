@@ -31,7 +31,7 @@ from molgaze import workers
 from molgaze.batch import Inputs, Journal, JournalError, Summary, batch, row, told
 from molgaze.inputs import Item, tiff_pages
 from molgaze.reading import Reading
-from molgaze.workers import Worker, WorkerError, Workers, cores
+from molgaze.workers import Worker, WorkerError, Workers
 
 
 def png(shade: int = 0) -> bytes:
@@ -293,10 +293,6 @@ def test_worker_ends_with_its_parent() -> None:
             return
         time.sleep(0.1)
     pytest.fail("the worker lives on")
-
-
-def test_cores() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 # ---- journal --------------------------------------------------------------------------------

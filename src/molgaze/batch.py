@@ -36,10 +36,11 @@ from typing import Any
 
 import numpy as np
 
+from .cores import cores
 from .inputs import TIFFS, Inputs, Item, arrow, tiff_pages
 from .reader import Reader
 from .reading import Reading, write
-from .workers import TIMEOUT, Factory, Workers, cores, failure
+from .workers import TIMEOUT, Factory, Workers, failure
 
 OUTPUTS = ("csv", "sdf", "smi", "jsonl", "parquet")
 SYNC = 64  # rows between two calls of fsync

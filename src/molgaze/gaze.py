@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import walk
+from .cores import cores
 from .evidence import Leftover, apart, leftovers, unread_bonds
 from .label import is_company
 from .sites import CELL, TABLES, Sites, padded, sites
@@ -156,7 +157,7 @@ class Net:
                 "onnxruntime (never both)"
             )
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or _cores()
+        options.intra_op_num_threads = threads or cores()
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # shapes vary: an arena would only grow
         options.log_severity_level = 3
@@ -203,13 +204,6 @@ class Net:
         names = ["new_seen", "places", "shares", "words", "new_hidden"]
         found: list[Any] = self._step.run(names, inputs)
         return found
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 # --- reading ---

@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from .reading import Reading
@@ -333,12 +332,3 @@ class Workers:
         """End all processes; tasks under way are lost."""
         for worker in self._all:
             worker.close()
-
-
-def cores() -> int:
-    """Cores that this process may use, by its affinity and its control group."""
-    most = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        most = min(most, max(1, int(quota) // int(period)))  # int("max") is a ValueError
-    return most

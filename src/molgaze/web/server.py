@@ -34,6 +34,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..cores import cores
 from ..reader import Reader
 from ..workers import (
     Answer,
@@ -42,7 +43,6 @@ from ..workers import (
     Task,
     WorkerError,
     Workers,
-    cores,
     failure,
 )
 from . import tasks
