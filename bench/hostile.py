@@ -38,7 +38,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from molgaze.picture import PictureError
 from molgaze.reader import WEIGHTS, Reader
 
-#: (name, bytes of a file, array, or path; page). Bytes are read from a file called by the name.
+#: (name, bytes of a file, array, or path; page from 1). Bytes are read from a file called by the name.
 Input = tuple[str, Any, int]
 
 MOST_SECONDS = 5.0  # of a core
@@ -130,53 +130,53 @@ def files() -> Iterator[Input]:
     """Files of every format: whole, in every mode, cut short, damaged, and of formats refused."""
     picture = drawing()
     for name, data in TEXTS.items():
-        yield name, data, 0
+        yield name, data, 1
     for form in FORMATS:
         suffix = form.lower()
         for mode in MODES:
             with contextlib.suppress(OSError, ValueError, KeyError, RuntimeError):
                 image = picture.convert("I") if mode == "I;16" else picture
-                yield f"{mode}.{suffix}", saved(image.convert(mode), form), 0
+                yield f"{mode}.{suffix}", saved(image.convert(mode), form), 1
         whole = saved(picture, form)
         for tenth in range(1, 10):
-            yield f"cut{tenth}.{suffix}", whole[: len(whole) * tenth // 10], 0
+            yield f"cut{tenth}.{suffix}", whole[: len(whole) * tenth // 10], 1
         for seed in range(6):
             dice, hurt = random.Random(seed), bytearray(whole)
             for _ in range(1 + 4**seed // 4):
                 hurt[dice.randrange(8 if seed % 2 else 64, len(hurt))] = dice.randrange(256)
-            yield f"hurt{seed}.{suffix}", bytes(hurt), 0
+            yield f"hurt{seed}.{suffix}", bytes(hurt), 1
         wrong = FORMATS[(FORMATS.index(form) + 1) % len(FORMATS)].lower()
-        yield f"really-{suffix}.{wrong}", whole, 0
-        yield f"tail.{suffix}", whole + bytes(1000), 0
+        yield f"really-{suffix}.{wrong}", whole, 1
+        yield f"tail.{suffix}", whole + bytes(1000), 1
         yield f"page9.{suffix}", whole, 9
     for suffix, magic in MAGIC.items():
         for seed in range(3):
-            yield f"random{seed}.{suffix}", magic + random.Random(seed).randbytes(20 * 30**seed), 0
+            yield f"random{seed}.{suffix}", magic + random.Random(seed).randbytes(20 * 30**seed), 1
     for form in REFUSED:
         small = picture.resize((64, 64))
         modes = {"XBM": "1", "MSP": "1", "SPIDER": "F"}
         with contextlib.suppress(Exception):  # not every Pillow writes them all
-            yield f"refused.{form.lower()}", saved(small.convert(modes.get(form, "RGB")), form), 0
+            yield f"refused.{form.lower()}", saved(small.convert(modes.get(form, "RGB")), form), 1
     frames = [drawing(smiles="C" * n) for n in range(3, 7)]
     for form in ("GIF", "WEBP", "PNG", "TIFF"):
         many = saved(frames[0], form, save_all=True, append_images=frames[1:])
-        for page in (0, 2, 4, -1):
+        for page in (1, 3, 5, -1):
             yield f"frames{page}.{form.lower()}", many, page
     for kind in COMPRESSIONS:
         image = picture.convert("1") if kind.startswith("group") else picture
         name = kind if kind in ("packbits", "jpeg", "group3", "group4", "lzma") else f"tiff_{kind}"
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             whole = saved(image, "TIFF", compression=name)
-            yield f"{kind}.tif", whole, 0
-            yield f"{kind}-cut.tif", whole[: len(whole) // 2], 0
-    yield "progressive.jpg", saved(picture, "JPEG", progressive=True), 0
-    yield "grain.jpg", saved(picture, "JPEG", quality=1), 0
+            yield f"{kind}.tif", whole, 1
+            yield f"{kind}-cut.tif", whole[: len(whole) // 2], 1
+    yield "progressive.jpg", saved(picture, "JPEG", progressive=True), 1
+    yield "grain.jpg", saved(picture, "JPEG", quality=1), 1
     for turn in (*range(1, 9), 0, 99):
         exif = Image.Exif()
         exif[0x0112] = turn
-        yield f"turned{turn}.jpg", saved(picture, "JPEG", exif=exif), 0
-    yield "profile.png", saved(picture, "PNG", icc_profile=b"no profile"), 0
-    yield "no-exif.jpg", saved(picture, "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 40), 0
+        yield f"turned{turn}.jpg", saved(picture, "JPEG", exif=exif), 1
+    yield "profile.png", saved(picture, "PNG", icc_profile=b"no profile"), 1
+    yield "no-exif.jpg", saved(picture, "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 40), 1
 
 
 def headers() -> Iterator[Input]:
@@ -185,20 +185,20 @@ def headers() -> Iterator[Input]:
         *((0, 0), (0, 9), (1, 1), (8, 8), (2**31 - 1, 2**31 - 1), (2**31, 2)),
         *((65_000, 65_000), (16_385, 16), (16_384, 2441), (6325, 6325)),
     ):
-        yield f"claims-{width}x{height}.png", png(width, height), 0
+        yield f"claims-{width}x{height}.png", png(width, height), 1
     for depth, colour in ((16, 6), (1, 0), (8, 3), (3, 0), (8, 9), (16, 3)):
-        yield f"depth{depth}-{colour}.png", png(64, 64, depth, colour), 0
-    yield "bomb-30000.png", png(30_000, 30_000, 1, 0, 3751 * 30_000), 0
-    yield "bomb-6000.png", png(6000, 6000, 8, 0, 6001 * 6000), 0
-    yield "bomb-rows.png", png(64, 64, rows=2**27), 0
+        yield f"depth{depth}-{colour}.png", png(64, 64, depth, colour), 1
+    yield "bomb-30000.png", png(30_000, 30_000, 1, 0, 3751 * 30_000), 1
+    yield "bomb-6000.png", png(6000, 6000, 8, 0, 6001 * 6000), 1
+    yield "bomb-rows.png", png(64, 64, rows=2**27), 1
     whole = png(64, 64)
     note = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**27), 1))
-    yield "bomb-note.png", whole[:33] + note + whole[33:], 0
-    yield "huge.gif", b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + bytes(32), 0
+    yield "bomb-note.png", whole[:33] + note + whole[33:], 1
+    yield "huge.gif", b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + bytes(32), 1
     sizes = struct.pack("<IIIIiiHHI", 99, 0, 54, 40, 2**30, -(2**30), 1, 24, 0)
-    yield "huge.bmp", b"BM" + sizes, 0
-    yield "huge.ppm", b"P6\n999999999 999999999\n255\n", 0
-    yield "huge.tif", saved(Image.new("1", (20_000, 20_000)), "TIFF", compression="group4"), 0
+    yield "huge.bmp", b"BM" + sizes, 1
+    yield "huge.ppm", b"P6\n999999999 999999999\n255\n", 1
+    yield "huge.tif", saved(Image.new("1", (20_000, 20_000)), "TIFF", compression="group4"), 1
 
 
 def sheets() -> Iterator[tuple[str, Image.Image]]:
@@ -283,13 +283,13 @@ def contents() -> Iterator[Input]:
     """Sound files of the pictures above."""
     for group in (sheets, patterns):
         for name, image in group():
-            yield f"{name}.png", saved(image, compress_level=1), 0
+            yield f"{name}.png", saved(image, compress_level=1), 1
     grey = drawing().convert("L")
-    yield "key.png", saved(grey.convert("P"), transparency=0), 0
-    yield "palette-clear.png", saved(grey.quantize(3), transparency=bytes(3)), 0
+    yield "key.png", saved(grey.convert("P"), transparency=0), 1
+    yield "palette-clear.png", saved(grey.quantize(3), transparency=bytes(3)), 1
     for name, image in patterns():
         if name.startswith(("cloud", "photo")):
-            yield f"{name}.jpg", saved(image, "JPEG"), 0
+            yield f"{name}.jpg", saved(image, "JPEG"), 1
 
 
 def arrays() -> Iterator[Input]:
@@ -310,9 +310,9 @@ def arrays() -> Iterator[Input]:
         "no rows": np.zeros((0, 99, 3)), "records": np.zeros((9, 9), [("a", "u1")]),
         "dates": np.zeros((9, 9), "datetime64[s]"), "long": np.zeros((20_000, 9), np.uint8),
     }.items():  # fmt: skip
-        yield f"array: {name}", array, 0
+        yield f"array: {name}", array, 1
     for place in ("no/such/file.png", ".", "/dev/zero", "/dev/null", "", "a\0b.png", "x" * 5000):
-        yield f"path: {place[:20]!r}", place, 0
+        yield f"path: {place[:20]!r}", place, 1
 
 
 def inputs() -> Iterator[Input]:

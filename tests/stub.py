@@ -41,7 +41,7 @@ class Stub:
             raise RuntimeError(broken)
         self.delay, self.info = delay, {"model": model}
 
-    def read(self, source: Any, *, page: int = 0) -> Reading:
+    def read(self, source: Any, *, page: int = 1) -> Reading:
         name = source if isinstance(source, str) else "picture"
         try:
             data = Path(source).read_bytes() if isinstance(source, str) else source
@@ -65,7 +65,7 @@ class Stub:
                 os._exit(3)
         if data[:4] in (b"\x89PNG", b"II*\0") or data[:2] == b"\xff\xd8":
             return self._methanol(load(data, page).size, name, page)
-        length = zlib.crc32(data) % 20 + page + 1
+        length = zlib.crc32(data) % 20 + page
         return Reading(
             smiles="C" * length,
             molfile=MOLFILE,

@@ -28,7 +28,7 @@ from stub import Stub
 
 from molgaze import batch as batches
 from molgaze import workers
-from molgaze.batch import Inputs, Journal, JournalError, Summary, batch, row, told
+from molgaze.batch import Inputs, Journal, JournalError, Summary, batch, told
 from molgaze.inputs import Item, tiff_pages
 from molgaze.reading import Reading
 from molgaze.workers import Worker, WorkerError, Workers
@@ -162,8 +162,8 @@ def test_archives(tmp_path: Path, name: str) -> None:
     members = {"in/1.png": b"one", "2.tif": tiff(3), "notes.txt": b"no", "in/.x.png": b"no"}
     path = archive(tmp_path / name, members)
     found = [(i.source, i.page, i.load()) for i in Inputs([path])]
-    pages = [(f"{path}/2.tif", page, members["2.tif"]) for page in range(3)]
-    assert found == [(f"{path}/in/1.png", 0, b"one"), *pages]
+    pages = [(f"{path}/2.tif", page, members["2.tif"]) for page in (1, 2, 3)]
+    assert found == [(f"{path}/in/1.png", 1, b"one"), *pages]
     assert len({item.key for item in Inputs([path])}) == 4
 
 
@@ -302,13 +302,6 @@ READING = Reading(
 )
 
 
-def test_row_is_rounded() -> None:
-    kept = row(READING)
-    assert kept["places"] == [[0.33, 0.67]]
-    assert kept["probabilities"] == [0.3333]
-    assert Reading.from_dict(kept).smiles == "CO"
-
-
 def test_journal_keeps_and_finds(tmp_path: Path) -> None:
     keys = [os.urandom(15) + bytes([i % 2]) for i in range(200)]
     with Journal(tmp_path / "j") as log:
@@ -425,7 +418,7 @@ def test_a_run_and_its_tables(tmp_path: Path) -> None:
     assert [r["source"] for r in rows] == [
         n for n in names for _ in range(2 if n.endswith(".tif") else 1)
     ]
-    assert [r["page"] for r in rows if r["source"].endswith(".tif")] == [0, 1]
+    assert [r["page"] for r in rows if r["source"].endswith(".tif")] == [1, 2]
     assert [r["source"] for r in table(outs[0])] == [r["source"] for r in rows]
     assert {r["error_type"] for r in table(outs[0])} == {"", "PictureError", "WorkerDied"}
     assert len(list(Chem.SDMolSupplier(str(outs[1])))) == 9

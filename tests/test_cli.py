@@ -19,8 +19,9 @@ from PIL import Image, ImageDraw
 
 from molgaze import cli
 from molgaze.cli import main
+from molgaze.files import FORMATS
 from molgaze.picture import PictureError, load
-from molgaze.reading import COLUMNS, FORMATS, Reading
+from molgaze.reading import COLUMNS, Reading
 
 ANSWERS = {"a": ("CCO", 0.95), "b": ("C[C@H](N)O", 0.4), "c": ("c1ccccc1", 0.99)}
 
@@ -38,7 +39,7 @@ class FakeReader:
             raise RuntimeError(f"no weights at {weights}")
         type(self).made += (options,)
 
-    def read(self, source: Any, *, page: int = 0) -> Reading:
+    def read(self, source: Any, *, page: int = 1) -> Reading:
         if self.fault is not None:
             raise self.fault
         sheet = load(source, page)
@@ -58,7 +59,7 @@ class FakeReader:
             finish_reason="length" if Path(name).stem == "long" else "end",
         )
 
-    def read_many(self, sources: Iterable[Any], *, page: int = 0) -> Iterator[Reading]:
+    def read_many(self, sources: Iterable[Any], *, page: int = 1) -> Iterator[Reading]:
         for i, source in enumerate(sources):
             if i == self.interrupt_after:
                 raise KeyboardInterrupt
@@ -240,8 +241,8 @@ def test_a_name_cannot_break_a_row(call: Run, folder: Path) -> None:
 def test_options_reach_the_reader(call: Run, reader: type[FakeReader]) -> None:
     call("read", "a.png", "--beam", "3", "--threads", "2", "--device", "cpu")
     assert reader.made[-1] == {"device": "cpu", "threads": 2, "beam": 3}
-    code, _, err = call("read", "a.png", "--page", "1")
-    assert (code, err) == (1, "molgaze: a.png: has no page 1\n")
+    code, _, err = call("read", "a.png", "--page", "2")
+    assert (code, err) == (1, "molgaze: a.png: has no page 2\n")
 
 
 # ---- usage, weights, faults -----------------------------------------------------------------
@@ -255,7 +256,7 @@ def test_options_reach_the_reader(call: Run, reader: type[FakeReader]) -> None:
         "read",
         "read a.png --beam 0",
         "read a.png --beam many",
-        "read a.png --page -1",
+        "read a.png --page 0",
         "read a.png --min-confidence 2",
         "read a.png --device tpu",
         "read a.png --json --format csv",

@@ -25,8 +25,9 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from molgaze import batch_ray
-from molgaze.batch import Inputs, batch, parquet_schema
+from molgaze.batch import Inputs, batch
 from molgaze.batch_ray import ReadPieces, pieces
+from molgaze.files import parquet_schema
 from molgaze.workers import WorkerError
 
 DOCS = Path(__file__).parents[1] / "docs" / "clusters.md"

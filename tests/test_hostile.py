@@ -30,7 +30,7 @@ def hostile() -> Iterator[Any]:
 def share(hostile: Any, every: int) -> list[Any]:
     """Each so-many-th file, picture and array, without those that take long."""
     pictures = (
-        (f"{name}.png", hostile.saved(image), 0)
+        (f"{name}.png", hostile.saved(image), 1)
         for name, image in hostile.sheets()
         if not name.startswith(LARGE)
     )

@@ -376,13 +376,13 @@ def test_light_falls_off_over_the_page() -> None:
 def test_frames(form: str) -> None:
     frames = [hexagons(20, rings=rings).resize((200, 200)) for rings in (1, 2, 3)]
     data = saved(frames[0], form, save_all=True, append_images=frames[1:])
-    for page, frame in enumerate(frames):
+    for page, frame in enumerate(frames, 1):
         same_drawing(load(data, page=page), load(frame))
     with pytest.raises(PictureError) as error:
-        load(data, page=3)
+        load(data, page=4)
     assert error.value.kind == "page"
     with pytest.raises(PictureError):
-        load(frames[0], page=1)
+        load(frames[0], page=2)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])

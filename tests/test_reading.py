@@ -1,12 +1,10 @@
-"""reading.py: the result and its files."""
+"""reading.py: the result."""
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import pickle
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from molgaze.reading import COLUMNS, FORMATS, Reading, draw, text, write
+from molgaze.reading import COLUMNS, Reading, draw
 
 
 def reading(smiles: str, **more: object) -> Reading:
@@ -119,72 +117,3 @@ def test_notebook() -> None:
     assert FAILED._repr_png_() is None
     assert "too small" in FAILED._repr_html_()
     assert draw(None) is None
-
-
-def test_jsonl_and_csv_hold_every_reading(tmp_path: Path) -> None:
-    everything = [reading("CO"), FAILED, EMPTY]
-    assert write(everything, tmp_path / "o.jsonl") == 3
-    lines = (tmp_path / "o.jsonl").read_text("utf-8").splitlines()
-    assert [Reading.from_dict(json.loads(line)) for line in lines] == everything
-    assert write(iter(everything), tmp_path / "o.csv") == 3
-    with open(tmp_path / "o.csv", newline="", encoding="utf-8") as f:
-        rows = list(csv.DictReader(f))
-    assert [r["source"] for r in rows] == ["a.png", "b.png", "c.png"]
-    assert rows[1]["error"] == "too small"
-    assert rows[0]["smiles"] == "CO"
-
-
-@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", " =1.png"])
-def test_csv_cells_are_no_formulas(name: str) -> None:
-    assert ("'" + name) in text([reading("CO", source=name)], "csv")
-
-
-def test_smi(tmp_path: Path) -> None:
-    assert write([reading("CO", source="a\tb\n.png"), FAILED], tmp_path / "o.smi") == 1
-    assert (tmp_path / "o.smi").read_text("utf-8") == "CO\ta b .png\n"
-
-
-def test_sdf(tmp_path: Path) -> None:
-    path = tmp_path / "o.sdf"
-    evil = reading("C[C@H](N)F", source="a\n$$$$\n.png", page=2)
-    assert write([evil, EMPTY, reading("CO", molfile=None)], path) == 2
-    mols = list(Chem.SDMolSupplier(str(path)))
-    assert [Chem.MolToSmiles(m) for m in mols] == ["C[C@H](N)F", "CO"]
-    props = mols[0].GetPropsAsDict(autoConvertStrings=False)
-    assert props["SMILES"] == "C[C@H](N)F"
-    assert props["source"] == "a $$$$ .png"
-    assert (props["page"], props["confidence"], props["model"]) == ("2", "0.9000", "test")
-
-
-def test_mol_holds_one(tmp_path: Path) -> None:
-    assert write([reading("CO")], tmp_path / "o.mol") == 1
-    assert Chem.MolToSmiles(Chem.MolFromMolFile(str(tmp_path / "o.mol"))) == "CO"
-    for bad in ([], [FAILED], [reading("CO")] * 2):
-        with pytest.raises(ValueError, match="one molecule"):
-            write(bad, tmp_path / "o.mol")
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, format: str) -> None:
-    path = tmp_path / f"o.{format}"
-    path.write_text("old")
-
-    def broken():  # type: ignore[no-untyped-def]
-        yield reading("CO")
-        raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        write(broken(), path)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_names_that_are_not_utf8(tmp_path: Path) -> None:
-    name = b"\xff.png".decode("utf-8", "surrogateescape")
-    for format in ("smi", "csv", "jsonl", "sdf"):
-        assert write([reading("CO", source=name)], tmp_path / f"o.{format}") == 1
-
-
-def test_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown format 'pdf'"):
-        write([], tmp_path / "o.pdf")

@@ -60,7 +60,7 @@ def test_one_picture_is_one_reading(client: TestClient) -> None:
     answer = client.post("/read", content=picture(), headers=PNG)
     assert answer.status_code == 200
     found = answer.json()
-    assert (found["smiles"], found["source"], found["page"]) == ("CO", "picture", 0)
+    assert (found["smiles"], found["source"], found["page"]) == ("CO", "picture", 1)
     assert Reading.from_dict(found).mol is not None
     assert answer.headers["cache-control"] == "no-store"
     for headers in (BYTES, {}, PNG | {"Content-Disposition": 'form-data; filename="../a.png"'}):
@@ -189,7 +189,7 @@ def test_preview(client: TestClient) -> None:
         frame.paste(0, (10 + 30 * i, 30, 40 + 30 * i, 34))
     pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
     answer = client.post(
-        "/preview?page=1", content=file.getvalue(), headers={"Content-Type": "image/tiff"}
+        "/preview?page=2", content=file.getvalue(), headers={"Content-Type": "image/tiff"}
     )
     assert answer.headers["content-type"] == "image/png"
     seen = np.asarray(Image.open(io.BytesIO(answer.content)))
@@ -198,7 +198,7 @@ def test_preview(client: TestClient) -> None:
     assert seen[32, 20] > 220
     assert client.post("/preview", content=b"no", headers=PNG).status_code == 415
     assert client.post("/preview", content=picture()[:90], headers=PNG).status_code == 422
-    assert client.post("/preview?page=2", content=file.getvalue(), headers=BYTES).status_code == 422
+    assert client.post("/preview?page=3", content=file.getvalue(), headers=BYTES).status_code == 422
     blank = io.BytesIO()
     Image.new("L", (50, 50), 255).save(blank, "PNG")
     assert client.post("/preview", content=blank.getvalue(), headers=PNG).status_code == 422

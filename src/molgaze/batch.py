@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import glob
 import io
 import json
 import os
 import queue
 import re
-import secrets
 import signal
 import sys
 import threading
@@ -37,14 +35,14 @@ from typing import Any
 import numpy as np
 
 from .cores import cores
-from .inputs import TIFFS, Inputs, Item, arrow, tiff_pages
+from .files import TABLES, arrow, clear_drafts, form_of, row, write
+from .inputs import TIFFS, Inputs, Item, tiff_pages
 from .reader import Reader
-from .reading import Reading, write
+from .reading import Reading
 from .workers import TIMEOUT, Factory, Workers, failure
 
-OUTPUTS = ("csv", "sdf", "smi", "jsonl", "parquet")
 SYNC = 64  # rows between two calls of fsync
-JOURNAL = 1  # version of the format
+JOURNAL = 2  # version of the format
 UNLUCKY = ("WorkerDied", "TimedOut")  # rows that may do better another time
 
 
@@ -55,21 +53,6 @@ class JournalError(ValueError):
 # ---- what was read --------------------------------------------------------------------------
 
 _ROW = re.compile(rb'\{"key": "([0-9a-f]{32})", ')
-_DIGITS = {"confidence": 4, "places": 2, "probabilities": 4, "scale": 2, "ms": 1}
-
-
-def row(reading: Reading) -> dict[str, Any]:
-    """The reading as it is kept: pixels to two decimals, probabilities to four."""
-    found = reading.to_dict()
-    for name, digits in _DIGITS.items():
-        found[name] = _rounded(found[name], digits)
-    return found
-
-
-def _rounded(value: Any, digits: int) -> Any:
-    if isinstance(value, list):
-        return [_rounded(v, digits) for v in value]
-    return round(value, digits) if isinstance(value, float) else value
 
 
 class Journal:
@@ -240,10 +223,10 @@ def read_rows(
     """
     for source, content in pictures:
         if isinstance(content, Exception):
-            yield row(failure(source, 0, content))
+            yield row(failure(source, 1, content))
             continue
         number = tiff_pages(io.BytesIO(content)) if source.lower().endswith(TIFFS) else 1
-        for page in range(number):
+        for page in range(1, number + 1):
             yield row(workers.read(source, page, content))
 
 
@@ -348,13 +331,13 @@ def check_outputs(targets: Sequence[Path], journal: str | os.PathLike[str] | Non
     if not targets and journal is None:
         raise ValueError("an output or a journal is needed")
     for target in targets:
-        if target.suffix.lstrip(".").lower() not in OUTPUTS:
-            raise ValueError(f"{target}: the formats are .{', .'.join(OUTPUTS)}")
+        if form_of(target) not in TABLES:
+            raise ValueError(f"{target}: the formats are .{', .'.join(TABLES)}")
         if target.is_dir() or not target.parent.is_dir():
             raise ValueError(f"{target}: {'is a' if target.is_dir() else 'no such'} folder")
         if journal is not None and target.absolute() == Path(journal).absolute():
             raise ValueError(f"{target}: cannot be the journal too")
-        if target.suffix.lower() == ".parquet":
+        if form_of(target) == "parquet":
             arrow()
 
 
@@ -449,68 +432,11 @@ def _write_tables(
 ) -> None:
     counted = map(summary.counted, map(log.at, rows))
     for target in targets:
-        for draft in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-            draft.unlink(missing_ok=True)  # of a run that was killed here
-        if target.suffix.lower() == ".parquet":
-            write_parquet(counted, target, header)
-        else:
-            write(counted, target)
+        clear_drafts(target)
+        write(counted, target, header=header)
         counted = map(log.at, rows)
     if not targets:
         deque(counted, 0)
-
-
-def write_parquet(readings: Iterable[Reading], target: Path, header: dict[str, Any]) -> None:
-    """A Parquet file of all fields of readings, which appears whole or not at all.
-
-    Args:
-        readings: taken some at a time, so any number will do.
-        target: replaced if it exists.
-        header: kept in the file's metadata as ``molgaze``, as JSON.
-    """
-    pa = arrow()
-    schema = parquet_schema().with_metadata({"molgaze": json.dumps(header)})
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with pa.parquet.ParquetWriter(draft, schema, compression="zstd") as out:
-            chunk: list[dict[str, Any]] = []
-            for reading in readings:
-                chunk.append(storable(row(reading)))
-                if len(chunk) == 5_000:
-                    out.write_table(pa.Table.from_pylist(chunk, schema))
-                    chunk.clear()
-            out.write_table(pa.Table.from_pylist(chunk, schema))
-        with open(draft, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def storable(kept: dict[str, Any]) -> dict[str, Any]:
-    """The row with bytes of file names that are not UTF-8 spelt out."""
-    return {
-        name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-        for name, value in kept.items()
-    }
-
-
-def parquet_schema() -> Any:
-    """The columns of a Parquet file of readings."""
-    pa = arrow()
-    text, number = pa.string(), pa.float64()
-    kinds = {
-        "confidence": number,
-        "tokens": pa.list_(text),
-        "places": pa.list_(pa.list_(number)),
-        "probabilities": pa.list_(number),
-        "warnings": pa.list_(text),
-        "alternatives": pa.list_(pa.struct([("smiles", text), ("confidence", number)])),
-        "page": pa.int32(),
-        "scale": number,
-        "ms": number,
-    }
-    return pa.schema([(name, kinds.get(name, text)) for name in Reading().to_dict()])
 
 
 # ---- the command ----------------------------------------------------------------------------
@@ -530,7 +456,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="OUT",
-        help="." + " .".join(OUTPUTS) + "; may be given several times",
+        help="." + " .".join(TABLES) + "; may be given several times",
     )
     parser.add_argument("--journal", type=Path, metavar="FILE", help="default: OUT.journal")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one a core")

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from .batch import header_of, parquet_schema, read_rows, storable
-from .inputs import PICTURES, TARS, Inputs, arrow, column_of
+from .batch import header_of, read_rows
+from .files import arrow, parquet_schema, storable
+from .inputs import PICTURES, TARS, Inputs, column_of
 from .picture import MAX_BYTES
 from .workers import TIMEOUT, Factory, Workers
 

@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from .files import Format
     from .reader import Reader
-    from .reading import Format, Reading
+    from .reading import Reading
     from .score import Score
 
 FORMATS = ("smi", "csv", "jsonl", "sdf", "mol")
@@ -137,7 +138,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     form = read.add_mutually_exclusive_group()
     form.add_argument("--format", choices=FORMATS, help="default: by the suffix of OUT")
     form.add_argument("--json", action="store_const", const="jsonl", dest="format")
-    read.add_argument("--page", type=_index, default=0, metavar="N", help="frame, from 0")
+    read.add_argument("--page", type=_count, default=1, metavar="N", help="page or frame, from 1")
     read.add_argument(
         "--min-confidence",
         type=_share,
@@ -154,7 +155,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     show.add_argument("file", metavar="FILE", help="picture, or -")
     show.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
-    show.add_argument("--page", type=_index, default=0, metavar="N", help="frame, from 0")
+    show.add_argument("--page", type=_count, default=1, metavar="N", help="page or frame, from 1")
     show.set_defaults(command=_show)
 
     score = commands.add_parser(
@@ -261,12 +262,6 @@ def _count(text: str) -> int:
     return number
 
 
-def _index(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"{text}: counted from 0")
-    return number
-
-
 def _share(text: str) -> float:
     if not 0 <= (number := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"{text}: from 0 to 1")
@@ -277,7 +272,7 @@ def _share(text: str) -> float:
 
 
 def _read(args: argparse.Namespace) -> int:
-    from .reading import text, write  # noqa: PLC0415
+    from .files import text, write  # noqa: PLC0415
 
     form = _format(args)
     sources, alone = _sources(args)

@@ -332,7 +332,7 @@ def _frames(file: Any) -> int:
 def _sheet(source: Source, frame: int, name: str) -> Sheet:
     """The ink of a page; none on a blank page, which is no fault."""
     try:
-        sheet = load(source, frame)
+        sheet = load(source, frame + 1)  # numbers of pages start at 1
     except PictureError as error:
         if error.kind != "blank":
             raise PictureError(name, error.kind, error.reason) from error

@@ -23,6 +23,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import IO, Any
 
+from .files import arrow
 from .picture import MAX_BYTES, PictureError
 
 PICTURES = (
@@ -42,7 +43,7 @@ class Item:
 
     Attributes:
         source: its name in the results: a path, or archive/member, or table/row.
-        page: of a TIFF, from 0.
+        page: of a TIFF, from 1.
         stamp: size and time of its file, and its place in it: another one is another picture.
         load: gives a path or the bytes; may raise anything, and holds only until the next item.
     """
@@ -125,7 +126,7 @@ class Inputs:
             if suffix.endswith(TIFFS):
                 with suppress(OSError), open(path, "rb") as file:
                     pages = tiff_pages(file)
-            for page in range(pages):
+            for page in range(1, pages + 1):
                 yield Item(path, page, stamp, partial(str, path))
             return
         try:
@@ -142,7 +143,7 @@ def _broken(source: str, stamp: str, err: Exception) -> Item:
     def load() -> bytes:
         raise err
 
-    return Item(source, 0, stamp, load)
+    return Item(source, 1, stamp, load)
 
 
 def tiff_pages(file: IO[bytes]) -> int:
@@ -170,14 +171,14 @@ def tiff_pages(file: IO[bytes]) -> int:
 def _members(source: str, stamp: str, load: Callable[[], bytes]) -> Iterator[Item]:
     """The pages of one member of an archive."""
     if not source.lower().endswith(TIFFS):
-        yield Item(source, 0, stamp, load)
+        yield Item(source, 1, stamp, load)
         return
     try:
         data = load()
     except Exception as err:
         yield _broken(source, stamp, err)
         return
-    for page in range(tiff_pages(io.BytesIO(data))):
+    for page in range(1, tiff_pages(io.BytesIO(data)) + 1):
         yield Item(source, page, stamp, lambda: data)
 
 
@@ -218,20 +219,6 @@ def _tar(path: str, stamp: str) -> Iterator[Item]:
             raise tarfile.ReadError("ends without an end mark: cut off")
 
 
-def arrow() -> Any:
-    """pyarrow.
-
-    Raises:
-        ImportError: the extra is not installed.
-    """
-    try:
-        import pyarrow  # noqa: PLC0415
-        import pyarrow.parquet  # noqa: PLC0415
-    except ImportError as err:
-        raise ImportError(f"tables need an extra: pip install 'molgaze[parquet]' ({err})") from err
-    return pyarrow
-
-
 def _table(path: str, stamp: str, column: str | None) -> Iterator[Item]:
     pa = arrow()
     if path.lower().endswith(".parquet"):
@@ -253,7 +240,7 @@ def _table(path: str, stamp: str, column: str | None) -> Iterator[Item]:
         if pa.types.is_struct(cells.type):
             cells = cells.field("bytes")
         for cell, number in zip(cells, row, strict=False):  # the count goes on over batches
-            yield Item(f"{path}/{number}", 0, stamp, partial(_bytes, cell))
+            yield Item(f"{path}/{number}", 1, stamp, partial(_bytes, cell))
 
 
 def _bytes(cell: Any) -> bytes:

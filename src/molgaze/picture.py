@@ -113,13 +113,13 @@ class Sheet:
         return at_scale(self.ink, self.box, length, target, self.source)
 
 
-def load(source: Source, page: int = 0) -> Sheet:
+def load(source: Source, page: int = 1) -> Sheet:
     """Any source -> checked grey ink at full resolution.
 
     Args:
         source: path, bytes of a file, binary file object, PIL image, or array (H, W), (H, W, 1),
             (H, W, 3) or (H, W, 4), light paper or dark; bool or 0..1 floats, else integers.
-        page: frame of an animation or page of a TIFF; 0 for a PIL image or an array.
+        page: frame of an animation or page of a TIFF, from 1; a PIL image or an array has one.
 
     Raises:
         PictureError: no picture in it, or one that the limits refuse, or a blank one.
@@ -131,8 +131,8 @@ def load(source: Source, page: int = 0) -> Sheet:
         image = source
     else:
         return _load_file(source, page, name)
-    if page:
-        raise PictureError(name, "page", f"no page {page}: give a file to choose a page")
+    if page != 1:
+        raise PictureError(name, "page", f"has no page {page}: give a file to choose a page")
     _check_size(image.size, name)
     try:
         return Sheet(_ink(image, name), name)
@@ -162,8 +162,10 @@ def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, nam
     with image:
         _check_size(image.size, name)
         try:
-            if page:
-                image.seek(page)
+            if page < 1:
+                raise EOFError
+            if page > 1:
+                image.seek(page - 1)
         except _DECODER_ERRORS as error:
             raise PictureError(name, "page", f"has no page {page}") from error
         _check_size(image.size, name)

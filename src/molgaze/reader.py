@@ -88,12 +88,12 @@ class Reader:
         kept = {k: v for k, v in self._net.metadata.items() if k != "vocabulary"}
         return {**kept, "model": self._model, "provider": self._net.provider}
 
-    def read(self, source: Source, *, page: int = 0) -> Reading:
+    def read(self, source: Source, *, page: int = 1) -> Reading:
         """Read one picture.
 
         Args:
             source: path, bytes, binary file, PIL image or uint8 array.
-            page: frame of a picture with several.
+            page: frame of a picture with several, from 1.
 
         Raises:
             PictureError: the source is not a picture that can be read.
@@ -103,7 +103,7 @@ class Reader:
         best = self._read_sheet(sheet)
         return self._reading(best, page, (time.perf_counter() - began) * 1000)
 
-    def read_many(self, sources: Iterable[Source], *, page: int = 0) -> Iterator[Reading]:
+    def read_many(self, sources: Iterable[Source], *, page: int = 1) -> Iterator[Reading]:
         """Read pictures one after another; a picture that can't be read is a reading with
         ``error``, so there is one reading for each source, in order.
         """

@@ -1,35 +1,26 @@
-"""Reading: what a picture was read as, with everything that came with it; and files of readings."""
+"""Reading: what a picture was read as, with everything that came with it."""
 
 from __future__ import annotations
 
-import csv
 import html
-import io
-import json
 import math
-import os
 import re
-import secrets
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, Literal
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
 FinishReason = Literal["end", "length", "no molecule", "error"]
-Format = Literal["smi", "csv", "jsonl", "sdf", "mol"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 #: Columns of :meth:`Reading.row` and of CSV files, in this order.
 COLUMNS = (
     "source",
     "page",
+    "id",
     "smiles",
     "cxsmiles",
     "inchikey",
@@ -63,7 +54,8 @@ class Reading:
         warnings: what was read otherwise than drawn.
         alternatives: other (smiles, confidence), best first.
         source: path or name of the picture.
-        page: index of the page or frame, from 0.
+        page: number of the page or frame, from 1.
+        id: what the picture is called where it comes from, for one in a table.
         scale: bond length in pixels of the original picture.
         model: name of the weights and the device they ran on.
         ms: time for this picture in milliseconds.
@@ -88,6 +80,7 @@ class Reading:
     ms: float | None = None
     error: str | None = None
     error_type: str | None = None
+    id: str | None = None
 
     @property
     def mol(self) -> Chem.Mol | None:
@@ -222,149 +215,3 @@ def _finite(value: Any) -> Any:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-# ---- files ----------------------------------------------------------------------------------
-
-
-def write(
-    readings: Iterable[Reading], path: str | os.PathLike[str], format: Format | None = None
-) -> int:
-    """Write readings to a file that appears whole or not at all.
-
-    ``jsonl`` and ``csv`` hold every reading, failed ones with their error; ``smi`` (SMILES, tab,
-    source) and ``sdf`` leave out those without a molecule; ``mol`` takes exactly one.
-
-    Args:
-        readings: taken one at a time, so any number will do.
-        path: replaced if it exists.
-        format: by the suffix of the path if None.
-
-    Returns:
-        The number of readings written.
-
-    Raises:
-        ValueError: unknown format, or not exactly one molecule for ``mol``.
-        OSError: the file cannot be written; one that was there before is left as it was.
-    """
-    target = Path(path)
-    name = format or target.suffix.lstrip(".").lower()
-    if name not in _WRITERS:
-        raise ValueError(f"unknown format {name!r}: one of {', '.join(FORMATS)}")
-    with _replacing(target) as out:
-        return _WRITERS[name](readings, out)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[TextIO]:
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        # File names that are not UTF-8 would otherwise stop a batch at its last step.
-        with open(draft, "x", encoding="utf-8", errors="backslashreplace", newline="") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _line(value: object) -> str:
-    """A value on one line: no control character can end a field or a record."""
-    return " ".join(re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(value)).split(" "))
-
-
-def _write_smi(readings: Iterable[Reading], out: TextIO) -> int:
-    count = 0
-    for r in readings:
-        if r.smiles:
-            out.write(f"{_line(r.smiles)}\t{_line(r.source or '')}\n")
-            count += 1
-    return count
-
-
-def _write_jsonl(readings: Iterable[Reading], out: TextIO) -> int:
-    count = 0
-    for r in readings:
-        out.write(json.dumps(r.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
-        count += 1
-    return count
-
-
-def _write_csv(readings: Iterable[Reading], out: TextIO) -> int:
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
-    count = 0
-    for r in readings:
-        table.writerow([_cell(value) for value in r.row().values()])
-        count += 1
-    return count
-
-
-def _cell(value: object) -> object:
-    # A spreadsheet runs a cell that begins so as a formula.
-    if isinstance(value, str) and value.lstrip(" ")[:1] in ("=", "+", "-", "@", "\t", "\r", "\n"):
-        return "'" + value
-    return value
-
-
-def _write_sdf(readings: Iterable[Reading], out: TextIO) -> int:
-    count = 0
-    for r in readings:
-        block = _block(r)
-        if block is None:
-            continue
-        out.write(block)
-        for name, value in (
-            ("SMILES", r.cxsmiles or r.smiles),
-            ("confidence", f"{r.confidence:.4f}"),
-            ("source", r.source),
-            ("page", r.page),
-            ("model", r.model),
-        ):
-            if value is not None and _line(value).strip():
-                out.write(f">  <{name}>\n{_line(value)}\n\n")
-        out.write("$$$$\n")
-        count += 1
-    return count
-
-
-def _write_mol(readings: Iterable[Reading], out: TextIO) -> int:
-    blocks = [_block(r) for r in readings]
-    if len(blocks) != 1 or blocks[0] is None:
-        raise ValueError("a mol file holds one molecule: use sdf for more, csv or jsonl for none")
-    out.write(blocks[0])
-    return 1
-
-
-def _block(reading: Reading) -> str | None:
-    """The molfile, or one in RDKit's layout if the reading has only SMILES."""
-    if reading.molfile:
-        return reading.molfile.rstrip("\n") + "\n"
-    mol = reading.mol
-    if mol is None:
-        return None
-    with rdBase.BlockLogs():
-        return str(Chem.MolToMolBlock(mol, forceV3000=mol.GetNumAtoms() > 999))
-
-
-_WRITERS: dict[str, Callable[[Iterable[Reading], TextIO], int]] = {
-    "smi": _write_smi,
-    "csv": _write_csv,
-    "jsonl": _write_jsonl,
-    "sdf": _write_sdf,
-    "mol": _write_mol,
-}
-
-
-def text(readings: Iterable[Reading], format: Format) -> str:
-    """What :func:`write` would put into a file, for downloads and standard output.
-
-    Raises:
-        ValueError: as :func:`write`.
-    """
-    if format not in _WRITERS:
-        raise ValueError(f"unknown format {format!r}: one of {', '.join(FORMATS)}")
-    out = io.StringIO()
-    _WRITERS[format](readings, out)
-    return out.getvalue()

@@ -77,7 +77,7 @@ def read(reader: Reads, source: str, page: int, content: str | bytes) -> Reading
     Args:
         reader: of this process.
         source: name of the picture in the result.
-        page: of a TIFF, from 0.
+        page: of a TIFF, from 1.
         content: a path, or the bytes of a file.
     """
     began = time.perf_counter()

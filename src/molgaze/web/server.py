@@ -131,6 +131,7 @@ class ReadingAnswer(BaseModel):
     ms: float | None
     error: str | None
     error_type: str | None
+    id: str | None
 
 
 class Fault(BaseModel):
@@ -196,7 +197,7 @@ _FORM = {
         }
     }
 }
-Page = Annotated[int, Query(ge=0, le=9_999, description="Frame or page of a TIFF, from 0.")]
+Page = Annotated[int, Query(ge=1, le=10_000, description="Frame or page of a TIFF, from 1.")]
 
 
 # ---- the application ------------------------------------------------------------------------
@@ -251,7 +252,7 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         },
         openapi_extra={"requestBody": {"required": True, "content": _PICTURE | _FORM}},
     )
-    async def read(request: Request, page: Page = 0) -> JSONResponse:
+    async def read(request: Request, page: Page = 1) -> JSONResponse:
         async with desk.admit():
             form = _type(request) == "multipart/form-data"
             body = await _body(request, limits.body)
@@ -276,7 +277,7 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         },
         openapi_extra={"requestBody": {"required": True, "content": _PICTURE}},
     )
-    async def preview(request: Request, page: Page = 0) -> Response:
+    async def preview(request: Request, page: Page = 1) -> Response:
         async with desk.admit():
             _check_type(request, ("image/", "application/octet-stream", ""))
             body = await _body(request, limits.body)

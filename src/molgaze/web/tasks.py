@@ -24,7 +24,7 @@ def read(reader: Reads, source: str, page: int, content: bytes) -> Answered:
     Args:
         reader: of the worker.
         source: name of the picture.
-        page: of a TIFF, from 0.
+        page: of a TIFF, from 1.
         content: of the file.
     """
     try:
@@ -40,7 +40,7 @@ def preview(reader: Reads, page: int, content: bytes) -> Answered:
 
     Args:
         reader: of the worker; not used.
-        page: of a TIFF, from 0.
+        page: of a TIFF, from 1.
         content: of the file.
     """
     try:

@@ -61,8 +61,8 @@ async function add(files) {
     const name = file.name || "pasted picture";
     const tiff = /\.tiff?$/i.test(name) || file.type === "image/tiff";
     const number = tiff ? await pages(file) : 1;
-    for (let page = 0; page < number; page++) {
-      fresh.push({ name: number > 1 ? `${name}, page ${page + 1}` : name, source: name, page, file, state: "waiting" });
+    for (let page = 1; page <= number; page++) {
+      fresh.push({ name: number > 1 ? `${name}, page ${page}` : name, source: name, page, file, state: "waiting" });
     }
   }
   if (!fresh.length) {
@@ -137,7 +137,7 @@ async function read(item) {
 // The picture for the screen: by the browser, or by the server where the browser cannot.
 async function picture(item) {
   try {
-    if (item.page) throw new Error("browsers show the first page only");
+    if (item.page > 1) throw new Error("browsers show the first page only");
     item.picture = await createImageBitmap(item.file);
   } catch {
     try {
