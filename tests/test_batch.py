@@ -584,6 +584,57 @@ def test_a_signal_stops_it_with_the_journal_whole(tmp_path: Path, number: int) -
         assert 19 <= len(log) < 400
 
 
+ELSEWHERE = """
+import os, signal, sys, time
+for name in ("fcntl", "resource", "pwd", "termios", "grp"):
+    sys.modules[name] = None
+for module, names in (
+    (os, ("sched_getaffinity", "fork", "getuid", "mkfifo", "killpg", "setsid")),
+    (signal, ("SIGALRM", "SIGPIPE", "SIGHUP", "alarm", "setitimer")),
+):
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+sys.path.insert(0, sys.argv[1])
+from functools import partial
+from stub import Stub
+from molgaze.batch import Inputs, batch
+from molgaze.cli import main
+done = batch(Inputs([sys.argv[2]]), [sys.argv[3]], Stub, workers=2, timeout=1.5)
+assert dict(done.failures) == {"TimedOut": 1, "PictureError": 1}, done
+assert main(["info", "--weights", "nowhere"]) == 3
+"""
+
+
+def test_a_batch_where_there_is_nothing_of_posix(tmp_path: Path) -> None:
+    """What Windows lacks is taken away: file locks, affinity, alarms and signals."""
+    pictures = folder(tmp_path / "in", 5, bad=b"bad", hang=b"hang")
+    command = [sys.executable, "-c", ELSEWHERE, Path(__file__).parent, pictures, tmp_path / "o.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "molgaze: no weights at nowhere/encoder.onnx\n")
+    assert len(table(tmp_path / "o.csv")) == 7
+
+
+@pytest.mark.parametrize(
+    "file", sorted(Path(batches.__file__).parent.rglob("*.py")), ids=lambda f: f.name
+)
+def test_what_some_systems_lack_is_not_imported(file: Path) -> None:
+    import ast
+
+    found = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    }
+    assert not found & {"fcntl", "msvcrt", "resource", "pwd", "grp", "termios", "winreg"}
+
+
 # ---- the line on the terminal ---------------------------------------------------------------
 
 

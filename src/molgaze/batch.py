@@ -10,7 +10,6 @@ on where the journal ends, and its tables are those of a run that nothing distur
 from __future__ import annotations
 
 import argparse
-import fcntl
 import io
 import json
 import os
@@ -33,6 +32,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 
 from .cores import cores
 from .files import TABLES, arrow, clear_drafts, form_of, row, write
@@ -69,15 +69,14 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str], restart: bool = False) -> None:
         self.path = Path(path)
         self._unsynced = 0
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        self._lock = _locked(self.path)
+        way = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise JournalError(f"{path}: another run is writing this journal") from None
-        except OSError:
-            pass  # a file system without locks
-        self._rows = open(self.path, "rb")  # noqa: SIM115  closed by close()
+            self._fd = os.open(self.path, way, 0o666)
+            self._rows = open(self.path, "rb")  # noqa: SIM115  closed by close()
+        except BaseException:
+            self._lock.release()
+            raise
         self.header: dict[str, Any] | None = None
         try:
             with open(self.path, "rb") as file:
@@ -128,6 +127,7 @@ class Journal:
         self._rows.close()
         os.fsync(self._fd)
         os.close(self._fd)
+        self._lock.release()
 
     def begin(self, header: dict[str, Any], forgotten: Sequence[str] = ()) -> None:
         """Write the header, or compare it with the one that is there.
@@ -204,6 +204,22 @@ class Journal:
             return Reading.from_dict(kept)
         except (ValueError, KeyError, TypeError) as err:
             raise JournalError(f"{self.path}: damaged at byte {offset}: use --restart") from err
+
+
+def _locked(path: Path) -> BaseFileLock:
+    """A lock on a journal, held in a file beside it; none where the file system has no locks.
+
+    Raises:
+        JournalError: another run holds it.
+    """
+    lock = FileLock(f"{path}.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise JournalError(f"{path}: another run is writing this journal") from None
+    except (OSError, NotImplementedError):
+        pass  # a file system without locks, or a folder that opening the journal complains of
+    return lock
 
 
 # ---- for engines of clusters ----------------------------------------------------------------

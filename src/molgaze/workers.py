@@ -4,24 +4,26 @@
         workers.read("scan.png", 0, "scan.png")
 
 Tasks may come from any thread. The processes are started afresh, not forked, and know nothing of
-the program that starts them: script, notebook, server and cluster engine are all the same.
+the program that starts them: script, notebook, server and cluster engine are all the same. They are
+spoken to through their standard input and output, which every system has.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import pickle
 import queue
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 from .reading import Reading
 
@@ -30,10 +32,15 @@ START_TIMEOUT = 120.0  # seconds for a worker to load its weights
 RECYCLE = 5_000  # answers after which a worker is replaced, so that no leak can grow
 
 _ENTRY = """
-import sys
-fd, alarm, *sys.path[:] = sys.argv[1:]
+import os, sys
+alarm, *sys.path[:] = sys.argv[1:]
+tasks, answers = os.dup(0), os.dup(1)
+nothing = os.open(os.devnull, os.O_RDWR)
+os.dup2(nothing, 0)
+os.dup2(nothing, 1)  # what is printed must not get among the answers
 from molgaze.workers import work
-work(int(fd), int(alarm))
+with open(tasks, "rb") as tasks, open(answers, "wb") as answers:
+    work(tasks, answers, float(alarm))
 """
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -125,8 +132,7 @@ class Worker:
 
     def __init__(self, factory: Factory, timeout: float = TIMEOUT) -> None:
         self._factory, self._timeout = factory, timeout
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection[Any, Any]
+        self._process: _Process | None = None
         self._answers = 0
         self._closed = False
         self.info: dict[str, str] = {}
@@ -149,18 +155,7 @@ class Worker:
         return self.info
 
     def _spawn(self) -> None:
-        mine, theirs = socket.socketpair()
-        with theirs:
-            alarm = int(self._timeout) + 10
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _ENTRY, str(theirs.fileno()), str(alarm), *sys.path],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=os.environ | _ONE_THREAD,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # an interrupt from the keyboard is for the parent alone
-            )
-        self._pipe = Connection(mine.detach())
+        self._process = _Process(self._timeout + 10)
         self._answers = 0
         try:
             self._send(self._factory)
@@ -196,25 +191,24 @@ class Worker:
         return answer
 
     def _send(self, what: object) -> None:
+        assert self._process is not None
         try:
-            self._pipe.send(what)
-        except OSError as err:
+            self._process.send(what)
+        except (OSError, ValueError) as err:  # a ValueError of a pipe that was closed meanwhile
             raise self._died() from err
 
     def _receive(self, timeout: float) -> Any:
+        assert self._process is not None
         try:
-            if self._pipe.poll(timeout):
-                return self._pipe.recv()
-        except (EOFError, OSError):
+            return self._process.receive(timeout)
+        except EOFError:
             raise self._died() from None
-        self.stop()
-        raise LostError("TimedOut", f"timed out after {timeout:g} s")
+        except TimeoutError:
+            self.stop()
+            raise LostError("TimedOut", f"timed out after {timeout:g} s") from None
 
     def _died(self) -> LostError:
-        process = self._process
-        code = None
-        with suppress(subprocess.TimeoutExpired):
-            code = process.wait(5) if process is not None else None
+        code = self._process.code() if self._process is not None else None
         self.stop()
         return LostError("WorkerDied", f"worker died{_ending(code)}")
 
@@ -222,17 +216,86 @@ class Worker:
         """End the process at once; the next task starts another."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait()
-            self._pipe.close()
+            process.end()
 
     def close(self) -> None:
         """End the process for good, from any thread: a task under way is lost."""
         self._closed = True
         process = self._process
         if process is not None:
-            process.kill()
-            process.wait()
+            process.end()
+
+
+class _Process:
+    """A Python process that gets tasks and gives answers, one after the other.
+
+    Args:
+        alarm: seconds for one task, after which the process ends itself.
+    """
+
+    def __init__(self, alarm: float) -> None:
+        # An interrupt from the keyboard is for the parent alone: the last two arguments see to it,
+        # one on Windows and one elsewhere.
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-P", "-c", _ENTRY, str(alarm), *sys.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | _ONE_THREAD,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            start_new_session=True,
+        )
+        self._said: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
+        # No system but POSIX can wait for a pipe with a time limit; all can wait for a queue.
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as answers, suppress(Exception):  # the process died while it sent
+            while True:
+                self._said.put((pickle.load(answers),))
+        self._said.put(None)
+
+    def send(self, what: object) -> None:
+        """Give it a task.
+
+        Raises:
+            OSError: it has ended.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(pickle.dumps(what, pickle.HIGHEST_PROTOCOL))
+        self._process.stdin.flush()
+
+    def receive(self, timeout: float) -> Any:
+        """Its next answer.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            EOFError: it has ended.
+            TimeoutError: there is none in this time.
+        """
+        try:
+            said = self._said.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError from None
+        if said is None:
+            raise EOFError
+        return said[0]
+
+    def code(self) -> int | None:
+        """The exit code of a process that is ending; None if it does not end in five seconds."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(5)
+        return None
+
+    def end(self) -> None:
+        """End it at once, from any thread."""
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        with suppress(OSError):  # what it was to be sent cannot be sent any more
+            self._process.stdin.close()
 
 
 def _ending(code: int | None) -> str:
@@ -243,34 +306,37 @@ def _ending(code: int | None) -> str:
     return f" (exit code {code})"
 
 
-def work(fd: int, alarm: int) -> None:
+def work(tasks: IO[bytes], answers: IO[bytes], alarm: float) -> None:
     """The life of a worker's process.
 
     Args:
-        fd: of the socket to the parent.
+        tasks: the factory of the reader comes first, then tasks, pickled one after the other.
+        answers: the reader's ``info`` goes first, or a text why there is none; then answers.
         alarm: seconds after which a task ends the process, for a parent that can do it no more.
     """
-    pipe: Connection[Any, Any] = Connection(fd)
-    try:
-        reader: Reads = pipe.recv()()
-        pipe.send(dict(reader.info))
-    except (EOFError, BrokenPipeError):
-        return
-    except Exception as err:
-        pipe.send(next(iter(str(err).splitlines()), type(err).__name__))
-        return
-    while True:
+
+    def answer(what: object) -> None:
+        pickle.dump(what, answers, pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+    with suppress(EOFError, OSError):  # the parent is gone
         try:
-            task = pipe.recv()
-        except (EOFError, OSError):  # the parent is gone
+            reader: Reads = pickle.load(tasks)()
+            info = dict(reader.info)
+        except EOFError:
             return
-        signal.alarm(alarm)
-        answer = task(reader)
-        signal.alarm(0)
-        try:
-            pipe.send(answer)
-        except OSError:
+        except Exception as err:
+            answer(next(iter(str(err).splitlines()), type(err).__name__))
             return
+        answer(info)
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            while True:
+                task = pickle.load(tasks)
+                # Its thread ends the process even when a library holds Python's lock for ever.
+                faulthandler.dump_traceback_later(alarm, exit=True, file=nowhere)
+                found = task(reader)
+                faulthandler.cancel_dump_traceback_later()
+                answer(found)
 
 
 class Workers:
