@@ -611,7 +611,8 @@ def test_a_batch_where_there_is_nothing_of_posix(tmp_path: Path) -> None:
     pictures = folder(tmp_path / "in", 5, bad=b"bad", hang=b"hang")
     command = [sys.executable, "-c", ELSEWHERE, Path(__file__).parent, pictures, tmp_path / "o.csv"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "molgaze: no weights at nowhere/encoder.onnx\n")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == f"molgaze: no weights at {Path('nowhere/encoder.onnx')}"
     assert len(table(tmp_path / "o.csv")) == 7
 
 

@@ -140,7 +140,7 @@ def test_a_failure_is_told_and_the_rest_goes_on(call: Run) -> None:
     assert (code, out) == (1, "")
     told = err.splitlines()
     assert told[0].startswith("molgaze: bad.png: not a picture of a known format")
-    assert told[1].startswith("molgaze: none.png: cannot be opened")
+    assert told[1].startswith("molgaze: none.png: there is no such file")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
+from . import refusals
 from .scale import TARGET_BOND, Bytes, Picture, at_scale, bond_length
 
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM")
@@ -144,21 +145,21 @@ def load(source: Source, page: int = 1) -> Sheet:
 
 def _name(source: Source) -> str:
     if isinstance(source, str | os.PathLike):
-        return os.fsdecode(source)
+        return refusals.short(os.fsdecode(source))
     if isinstance(source, np.ndarray):
         return "array"
     return str(getattr(source, "filename", None) or getattr(source, "name", None) or "picture")
 
 
 def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, name: str) -> Sheet:
-    file = io.BytesIO(_read(source, name))
+    data = _read(source, name)
     try:
-        image: Image.Image = Image.open(file, formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError(name, "large", f"more than {MAX_PIXELS:,} pixels") from error
     except _DECODER_ERRORS as error:
         reason = "not a picture of a known format (" + ", ".join(FORMATS) + ")"
-        raise PictureError(name, "format", reason) from error
+        raise PictureError(name, "format", refusals.of_bytes(data) or reason) from error
     with image:
         _check_size(image.size, name)
         try:
@@ -185,13 +186,18 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> bytes
         try:
             # A pipe or a device would never end.
             if os.path.exists(source) and not os.path.isfile(source):
-                raise PictureError(name, "format", "not a file")
+                what = "a folder, no picture" if os.path.isdir(source) else "not a file"
+                raise PictureError(name, "format", what)
             with open(source, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             if isinstance(error, PictureError):
                 raise
-            raise PictureError(name, "missing", f"cannot be opened ({error})") from error
+            if os.path.exists(source):
+                reason = f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+            else:
+                reason = refusals.of_name(os.fsdecode(source))
+            raise PictureError(name, "missing", reason) from error
     else:
         read = getattr(source, "read", None)
         if read is None:
