@@ -1,4 +1,4 @@
-"""Why a source is no picture, and what to do instead: one sentence for each kind, said everywhere."""
+"""Why a source is no picture and what to do instead: a sentence for each kind, said everywhere."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 import re
 from collections.abc import Callable
 
-LONGEST_NAME = (
-    200  # characters of a name that is no file; more is a picture's text given by mistake
-)
+LONGEST_NAME = 200  # characters of a name that is no file; longer ones are cut in messages
 
 PDF = (
     "is a PDF: make pictures of its drawings first, one molecule in each, for example with "
@@ -16,12 +14,10 @@ PDF = (
 )
 SVG = "is an SVG drawing: save it as PNG first, for example with Inkscape or `rsvg-convert`"
 HEIC = "is a HEIC or AVIF photograph: save it as JPEG or PNG first, in the program that shows it"
-ADDRESS = (
-    "is an address: MolGaze fetches nothing from a network; save the picture and give its path"
-)
+ADDRESS = "is an address: MolGaze fetches nothing by network; save the picture and give its path"
 ENCODED = "is text that encodes a picture, no path: decode it (base64.b64decode) and give the bytes"
 STRING = "is a SMILES or an InChI, no path: MolGaze reads pictures and needs the path of one"
-MISSING = "there is no such file; check its name, and the folder that a relative path starts from"
+MISSING = "there is no such file: check its name and the current folder"
 ARCHIVE = (
     "is a ZIP archive or an Office document: `molgaze read` and `molgaze batch` read pictures in "
     "a file whose name ends in .zip; save the pictures of a document one by one"
