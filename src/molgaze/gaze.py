@@ -30,7 +30,7 @@ MAX_CELLS = 3000  # near ink; a drawing of 300 atoms has as many, noise and phot
 HEARD = 40  # tokens after which a walk is given up
 MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise, no drawing
 FAR = 1e6  # cells: where a mark is that was not made
-FORMAT = "5"  # of the pair of graphs; a reader refuses any other
+FORMAT = "6"  # of the pair of graphs; a reader refuses any other
 
 Floats = NDArray[np.float32]
 
@@ -193,11 +193,13 @@ class Net:
         sizes = json.loads(self.metadata["size"])
         self.hidden, self.location = int(sizes["hidden"]), int(sizes["location"])
 
-    def encode(self, found: Sites) -> tuple[Floats, Floats]:
-        """The sites of a picture to features (N8, D) and attention keys (N8, A)."""
+    def encode(self, found: Sites) -> tuple[Floats, Floats, Floats]:
+        """The sites of a picture to features (N8, D), attention keys (N8, A) and the features of
+        finer sites (N4, S).
+        """
         inputs = {name: getattr(found, name) for name in TABLES}
-        features, keys = self._encoder.run(["features", "keys"], inputs)
-        return features, keys
+        features, keys, sharp = self._encoder.run(["features", "keys", "sharp"], inputs)
+        return features, keys, sharp
 
     def step(self, **inputs: Any) -> list[Any]:
         """One step of K walks; see ``train/export.py`` for names and shapes."""
@@ -277,9 +279,12 @@ class _View:
     found: Sites
     grid: NDArray[np.int64]  # (n,) the rows of all cells, framed by paper, line by line
     stride: Floats  # (2, 1) from cell to cell of the grid, in x and in y
+    grid4: NDArray[np.int64]  # (n4,) the same of the sites of 4x4 pixels, in a frame of two sites
+    stride4: Floats  # (2, 1)
     cells: Floats  # (L, 2) those that are inked, or beside ink
     near: NDArray[np.bool_]  # (L, L) of the cells: beside one another
     features: Floats  # (L + 1, D), paper's first
+    sharp: Floats  # (N4, S) of the sites of 4x4 pixels, paper's first
     keys: Floats  # (L, A)
 
     def step(self, paths: list[_Path], only: NDArray[np.intp] | None = None) -> list[Any]:
@@ -294,6 +299,9 @@ class _View:
             features=self.features,
             grid=self.grid,
             stride=self.stride,
+            sharp=self.sharp,
+            grid4=self.grid4,
+            stride4=self.stride4,
             keys=self.keys if only is None else self.keys[only],
             cells=self.cells if only is None else self.cells[only],
             near=self.near if only is None else self.near[np.ix_(only, only)],
@@ -322,13 +330,14 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     found = sites(ink)
     if not 0 < len(found.cells) <= MAX_CELLS:
         return []
-    features, keys = net.encode(found)
+    features, keys, sharp = net.encode(found)
     cells = found.cells.astype(np.float32)
-    grid = np.pad(found.grid, 1)
-    stride = np.array([[1], [grid.shape[1]]], np.float32)
+    grid, grid4 = np.pad(found.grid, 1), np.pad(found.grid4, 2)
+    stride, stride4 = (np.array([[1], [g.shape[1]]], np.float32) for g in (grid, grid4))
     x, y = found.cells.T.astype(np.int16)
     near = (np.abs(x[:, None] - x) <= 1) & (np.abs(y[:, None] - y) <= 1)
-    view = _View(net, ink, found, grid.ravel(), stride, cells, near, features, keys[1:])
+    grids = (grid.ravel(), stride, grid4.ravel(), stride4)
+    view = _View(net, ink, found, *grids, cells, near, features, sharp, keys[1:])
     nowhere = np.full((3, 1, 2), FAR, np.float32)
     start = _Path(
         np.zeros(net.hidden, np.float32),

@@ -47,6 +47,8 @@ class Sites:
     """(N8 - 1,) whether the cell has ink itself, not only beside it."""
     grid: Rows
     """(h, w) the row of every cell."""
+    grid4: Rows
+    """(2h, 2w) the row of every site of 4x4 pixels."""
     up2: Rows
     """(N2, 4) the places in ``down4``, flat, that name a site of 2x2 pixels; 0 for none."""
     up4: Rows
@@ -94,6 +96,7 @@ def sites(ink: NDArray[np.float32], upward: bool = False) -> Sites:
         np.stack([x8, y8], 1),
         full8[y8, x8],
         grid8,
+        grid4,
         _above(grid4, y2, x2) if upward else none,
         _above(grid8, y4, x4) if upward else none,
     )

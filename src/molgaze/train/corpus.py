@@ -31,6 +31,13 @@ def read_smiles(path: Path, held_out: bool = False) -> list[str]:
         ]
 
 
+def drawable(smiles: str) -> Chem.Mol | None:
+    """The molecule of a SMILES; None if it is not valid, or too large to be drawn."""
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+    return mol if mol is not None and 1 <= mol.GetNumHeavyAtoms() <= MAX_HEAVY else None
+
+
 def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
     """Give a molecule 2D coordinates by one of several methods; False if none are sound."""
     pick = rng.random()
@@ -137,6 +144,19 @@ def _hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     return Chem.AddHs(mol, onlyOnAtoms=shown) if shown else mol
 
 
+def stereocentres_with_hydrogens(mol: Chem.Mol, rng: np.random.Generator, share: float) -> Chem.Mol:
+    """With the hydrogens of a share of the stereocentres in rings as atoms."""
+    shown = [
+        atom.GetIdx()
+        for atom in mol.GetAtoms()
+        if atom.GetTotalNumHs() == 1
+        and atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+        and atom.IsInRing()
+        and rng.random() < share
+    ]
+    return Chem.AddHs(mol, onlyOnAtoms=shown) if shown else mol
+
+
 def _iodinate(mol: Chem.Mol, rng: np.random.Generator) -> None:
     """Put iodine, rare and easily taken for a line, in the place of another halogen."""
     halogens = [a for a in mol.GetAtoms() if a.GetAtomicNum() in (9, 17, 35) and a.GetDegree() == 1]
@@ -238,30 +258,38 @@ class Corpus:
         uses: int = 3,
     ) -> None:
         self.files = [read_smiles(f, held_out) for f in files]
-        if not any(self.files):
-            raise ValueError(f"no molecules in {', '.join(map(str, files))}")
+        for path, lines in zip(files, self.files, strict=True):
+            if not held_out and not any(map(drawable, lines)):
+                raise ValueError(f"{path}: holds no SMILES of 1 to {MAX_HEAVY} heavy atoms")
+        if not any(any(map(drawable, lines)) for lines in self.files):
+            raise ValueError(f"{', '.join(map(str, files))}: no SMILES is left to be held out")
         if shares and len(shares) != len(self.files):
             raise ValueError(f"{len(shares)} shares for {len(self.files)} files")
         share = np.array(shares or [math.sqrt(len(f)) for f in self.files], dtype=np.float64)
+        share *= [bool(lines) for lines in self.files]
         self.shares = np.cumsum(share / share.sum())
         self.rng = np.random.default_rng(seed)
         self.pool: list[Chem.Mol] = []
         self.left: list[int] = []
         self.pool_size, self.uses = pool, uses
 
+    def smiles(self) -> str:
+        """A line of the files at random."""
+        lines = self.files[int(np.searchsorted(self.shares, self.rng.random()))]
+        return lines[int(self.rng.integers(len(lines)))]
+
     def _fresh(self) -> Chem.Mol:
         """A new molecule with coordinates."""
         rng = self.rng
         while True:
-            lines = self.files[int(np.searchsorted(self.shares, rng.random()))]
-            smiles = lines[int(rng.integers(len(lines)))]
+            smiles = self.smiles()
             # long lines are rare in the files and hard to read: keep their share
             if len(smiles) < 25 and rng.random() < 0.35:
                 continue
+            mol = drawable(smiles)
+            if mol is None:
+                continue
             with rdBase.BlockLogs():
-                mol = Chem.MolFromSmiles(smiles)
-                if mol is None or not 1 <= mol.GetNumHeavyAtoms() <= MAX_HEAVY:
-                    continue
                 if rng.random() < 0.035:
                     mol = hang(mol, rng)
                 if rng.random() < 0.12:
@@ -280,12 +308,15 @@ class Corpus:
                     return mol
 
     def __iter__(self) -> Iterator[Chem.Mol]:
-        while True:
-            if len(self.pool) < self.pool_size and (len(self.pool) < 32 or self.rng.random() < 0.5):
-                self.pool.append(self._fresh())
-                self.left.append(self.uses)
-            i = int(self.rng.integers(len(self.pool)))
-            yield self.pool[i]
-            self.left[i] -= 1
-            if not self.left[i]:
-                self.pool[i], self.left[i] = self._fresh(), self.uses
+        return self
+
+    def __next__(self) -> Chem.Mol:
+        if len(self.pool) < self.pool_size and (len(self.pool) < 32 or self.rng.random() < 0.5):
+            self.pool.append(self._fresh())
+            self.left.append(self.uses)
+        i = int(self.rng.integers(len(self.pool)))
+        mol = self.pool[i]
+        self.left[i] -= 1
+        if not self.left[i]:
+            self.pool[i], self.left[i] = self._fresh(), self.uses
+        return mol

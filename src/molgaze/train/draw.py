@@ -36,6 +36,9 @@ FONT_REFUSED = re.compile(r"(Math|Symbol|D050000L|Z003|chorus|FreeMono(Oblique|B
 
 
 COUNTED = {8: "H2O", 9: "HF", 17: "HCl", 35: "HBr", 53: "HI"}  # what stands beside salts
+WRITTEN = "molgaze.written"  # property of an atom: the text that stands for it in the drawing
+TURNED = "molgaze.turned"  # the same text where it is written towards the left
+NUMBERED = re.compile(r"(?:[RXYZAQLGW]|Ar|Het|[ONS]R|NHR|CO2R|COR|CH2R)\d{1,2}")
 
 
 @dataclass
@@ -77,6 +80,9 @@ class Style:
     chains: bool = False  # every carbon outside rings is written, CH2
     circles: bool = False
     circled_charges: bool = False
+    charges_above: bool = False  # a charge stands over its atom where there is room
+    attachment: str = "*"  # how an attachment point looks: a star, a wave or a bar across its bond
+    raised: bool = False  # the number of an R group is a superscript
     flat_digits: bool = False  # NH2 with its 2 on the line
     stacked: float = 0.7  # NH in a ring: hydrogen above or below
     centred_symbols: bool = False  # Cl centred as a whole, not on its C
@@ -164,6 +170,9 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         chains=u() < 0.06,
         circles=u() < 0.04,
         circled_charges=u() < 0.1,
+        charges_above=u() < 0.15,
+        attachment=str(rng.choice(["*", "~", "|"], p=[0.3, 0.6, 0.1])),
+        raised=u() < 0.5,
         flat_digits=u() < 0.08,
         stacked=float(rng.choice([0.0, 0.8, 1.0], p=[0.2, 0.4, 0.4])),
         centred_symbols=u() < 0.3,
@@ -208,20 +217,26 @@ class Text:
 
     items: list[tuple[str, int, float, float]] = field(default_factory=list)  # char, px, pen x, y
     boxes: list[Box] = field(default_factory=list)
+    circles: list[tuple[float, float, float]] = field(default_factory=list)  # x, y, radius
 
     def shifted(self, dx: float, dy: float) -> Text:
         return Text(
             [(c, s, x + dx, y + dy) for c, s, x, y in self.items],
             [(a + dx, b + dy, c + dx, d + dy) for a, b, c, d in self.boxes],
+            [(x + dx, y + dy, r) for x, y, r in self.circles],
         )
 
     def extend(self, other: Text) -> None:
         self.items += other.items
         self.boxes += other.boxes
+        self.circles += other.circles
 
 
-def _levels(text: str) -> list[int]:
-    """0 on the line, -1 subscript, 1 superscript, for each character of a label."""
+def _levels(text: str, raised: bool = False) -> list[int]:
+    """0 on the line, -1 subscript, 1 superscript, for each character of a label.
+
+    ``raised``: the number of an R group is a superscript.
+    """
     levels = []
     for i, char in enumerate(text):
         before = text[i - 1] if i else ""
@@ -243,10 +258,14 @@ def _levels(text: str) -> list[int]:
     if len(text) > 1 and text[0].isdigit() and text[1].isdigit():
         k = len(text) - len(text.lstrip("0123456789"))
         levels[:k] = [1] * k
+    if raised:
+        for found in NUMBERED.finditer(text):
+            number = found.group().lstrip("RXYZAQLGWrHetONSC2")
+            levels[found.end() - len(number) : found.end()] = [1] * len(number)
     return levels
 
 
-def _set(
+def typeset(
     text: str, levels: Sequence[int], look: Style, cap: float, anchor: int, whole: int = 1
 ) -> Text:
     """Set a line of text so that glyphs anchor .. anchor + whole - 1 are centred on the origin."""
@@ -267,8 +286,13 @@ def _set(
     return out.shifted(-(first[0] + last[2]) / 2, 0.0)
 
 
-def _paste(canvas: Ink, text: Text, font: str) -> None:
+def paste(canvas: Ink, text: Text, font: str, line: float = 1.0) -> None:
+    """Draw a text on a canvas; its circles with lines of a width in pixels."""
     height, width = canvas.shape
+    for x, y, radius in text.circles:
+        centre = (int(round(x * 16)), int(round(y * 16)))
+        thick = max(int(round(line)), 1)
+        cv2.circle(canvas, centre, int(round(radius * 16)), 255, thick, cv2.LINE_8, 4)
     for char, size, x, y in text.items:
         shape, left, top, _ = _glyph(font, size, char)
         x0, y0 = int(round(x + left)), int(round(y + top))
@@ -310,13 +334,18 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
     labels: dict[int, str] = {}
     reverse: dict[int, str] = {}
     gone: set[int] = set()
-    if look.abbreviations > 0:
+    is_written = any(atom.HasProp(WRITTEN) for atom in mol.GetAtoms())
+    if look.abbreviations > 0 and not is_written:
         for group in condense(mol, rng, look.abbreviations):
             gone.update(set(group.atoms) - {group.anchor})
             labels[group.anchor] = f"[{group.text}]"
             reverse[group.anchor] = group.reverse
     if look.counts:
         _count(mol, labels, reverse, gone, rng)
+    for atom in mol.GetAtoms():
+        if atom.HasProp(WRITTEN):
+            labels[atom.GetIdx()] = f"[{atom.GetProp(WRITTEN)}]"
+            reverse[atom.GetIdx()] = atom.GetProp(TURNED)
     if look.variables > 0:
         for atom in mol.GetAtoms():
             i = atom.GetIdx()
@@ -566,7 +595,10 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
                 line,
             )
     for i, text in texts.items():
-        _paste(canvas, text, looks[bool(neighbours[i])].font)
+        paste(canvas, text, looks[bool(neighbours[i])].font, 0.7 * line)
+    for i, name in enumerate(graph.atoms):
+        if name == "*" and i not in texts:
+            _attachment(pen, xy[i], xy[neighbours[i][0]], look)
     if look.dots:
         for atoms in _fragments(neighbours)[1:]:
             starts = [float(xy[i, 0]) for i in atoms]
@@ -575,9 +607,28 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
             away = float(rng.uniform(0.4, 1.6))
             pen.dot((min(starts) - away * scale, level), max(0.05 * scale, line * 0.6))
     for note, font in notes:
-        _paste(canvas, note.shifted(-low[0], -low[1]), font)
+        paste(canvas, note.shifted(-low[0], -low[1]), font)
     shown = Graph(graph.atoms, xy, graph.bonds, {i: g - low for i, g in glyphs.items()})
     return Drawing(canvas, shown, scale)
+
+
+def _attachment(pen: _Pen, at: NDArray[np.float64], root: NDArray[np.float64], look: Style) -> None:
+    """The end of a bond to a part that is not drawn: a wave or a bar across it."""
+    along = (at - root) / (np.linalg.norm(at - root) + 1e-9)
+    across = np.array([-along[1], along[0]])
+    line = max(look.line * look.bond, 1.0)
+    half = 0.45 * look.bond
+    if look.attachment == "|":
+        a, b = at - half * across, at + half * across
+        pen.line((float(a[0]), float(a[1])), (float(b[0]), float(b[1])), line)
+        return
+    turns = 3.0
+    points = []
+    for s in np.linspace(-1, 1, 49):
+        swing = math.sin(s * turns * math.pi) * max(0.09 * look.bond, line)
+        x, y = at + s * half * across + swing * along
+        points.append((float(x), float(y)))
+    pen.curve(points, line)
 
 
 def _fragments(neighbours: list[list[int]]) -> list[list[int]]:
@@ -673,7 +724,7 @@ def _clutter(
         lines = _lines(rng) if below else [_foreign_words(rng) if foreign else _words(rng)]
         note = Text()
         for k, text in enumerate(lines):
-            line = _set(text, [0] * len(text), replace(look, font=font), cap, 0)
+            line = typeset(text, [0] * len(text), replace(look, font=font), cap, 0)
             start = 0.0 if below and rng.random() < 0.5 else min(box[0] for box in line.boxes)
             note.extend(line.shifted(-start, 1.6 * cap * k))
         boxes = np.array(note.boxes)
@@ -716,8 +767,8 @@ def nothing(rng: np.random.Generator) -> Drawing:
         for y in np.arange(step, height, step):
             count = int(rng.integers(3, 30))
             text = "".join(letters[int(i)] for i in rng.integers(len(letters), size=count))
-            note = _set(text, [0] * count, look, look.size * look.bond, 0)
-            _paste(canvas, note.shifted(0.4 * look.bond, float(y)), look.font)
+            note = typeset(text, [0] * count, look, look.size * look.bond, 0)
+            paste(canvas, note.shifted(0.4 * look.bond, float(y)), look.font)
     else:
         for _ in range(int(rng.integers(1, 6))):
             kind = rng.random()
@@ -754,13 +805,13 @@ def _atom_text(
         if backwards:
             text = plan.reverse[i]
             plan.graph.atoms[i] = f"[{text}]"
-        levels = [0] * len(text) if look.flat_digits else _levels(text)
+        levels = [0] * len(text) if look.flat_digits else _levels(text, look.raised)
         if backwards:
             # the last glyph on the line meets the bond, not its subscript
             anchor = max((k for k, v in enumerate(levels) if v == 0), default=0)
         else:
             anchor = next((k for k, c in enumerate(text) if c.isupper()), 0)
-        laid = _set(text, levels, look, cap, anchor)
+        laid = typeset(text, levels, look, cap, anchor)
         boxes = np.array(laid.boxes)
         return laid, (boxes[:, :2] + boxes[:, 2:]) / 2
 
@@ -768,6 +819,8 @@ def _atom_text(
     assert match is not None, name
     symbol, dots, count, sign = match.groups()
     hydrogens = plan.hydrogens[i]
+    if name == "*" and look.attachment != "*" and len(neighbours) == 1:
+        return None, None
     if symbol == "C" and not dots and not sign and neighbours:
         share = look.methyls if len(neighbours) == 1 else look.carbons
         if look.chains and not any(i in ring for ring in plan.rings):
@@ -775,14 +828,16 @@ def _atom_text(
         if not share or rng.random() >= share:
             return None, None
     charge = f"{count or ''}{sign}" if sign else ""
-    out = _set(symbol, [0] * len(symbol), look, cap, 0, len(symbol) if look.centred_symbols else 1)
+    out = typeset(
+        symbol, [0] * len(symbol), look, cap, 0, len(symbol) if look.centred_symbols else 1
+    )
     right = max(box[2] for box in out.boxes)
     left = min(box[0] for box in out.boxes)
     low = 0.06 * cap
     if hydrogens:
         hs = "H" if hydrogens == 1 else f"H{hydrogens}"
         levels = [0] + [0 if look.flat_digits else -1] * (len(hs) - 1)
-        tag = _set(hs, levels, look, cap, 0)
+        tag = typeset(hs, levels, look, cap, 0)
         tag_left, tag_right = min(b[0] for b in tag.boxes), max(b[2] for b in tag.boxes)
         alone = not ways and symbol not in ("C", "N")  # HCl, H2O
         side = "left" if alone and rng.random() < 0.85 else _free_side(ways, look, rng)
@@ -797,12 +852,24 @@ def _atom_text(
             tag = tag.shifted(0.0, step)
         out.extend(tag)
     if charge:
-        mark = _set(charge.replace("-", "\u2212"), [1] * len(charge), look, cap, 0)
-        mark = mark.shifted(right + 1.5 * low - min(b[0] for b in mark.boxes), 0.0)
-        right = max(b[2] for b in mark.boxes)
+        mark = typeset(charge.replace("-", "\u2212"), [1] * len(charge), look, cap, 0)
+        begin, end = min(b[0] for b in mark.boxes), max(b[2] for b in mark.boxes)
+        height = (min(b[1] for b in mark.boxes) + max(b[3] for b in mark.boxes)) / 2
+        around = 0.0
+        if look.circled_charges and len(charge) == 1:
+            around = 0.7 * (end - begin) + 0.08 * cap
+            mark.circles.append(((begin + end) / 2, height, around))
+            around -= (end - begin) / 2
+        if look.charges_above and not hydrogens and all(dy > -0.3 * cap for _, dy in ways):
+            top = min(b[1] for b in out.boxes)
+            low_end = max(b[3] for b in mark.boxes) + around
+            mark = mark.shifted(-(begin + end) / 2, top - 1.5 * low - low_end)
+        else:
+            mark = mark.shifted(right + 1.5 * low + around - begin, 0.0)
+            right = max(b[2] for b in mark.boxes) + around
         out.extend(mark)
     for k in range(len(dots)):
-        mark = _set("\u2022", [1], look, cap, 0)
+        mark = typeset("\u2022", [1], look, cap, 0)
         out.extend(mark.shifted(right + low - min(b[0] for b in mark.boxes), k * 0.3 * cap))
     return out, None
 

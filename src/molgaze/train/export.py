@@ -1,12 +1,15 @@
 """Trained weights to two ONNX graphs, checked against PyTorch before they are let go.
 
-``encoder.onnx``: the tables of :mod:`molgaze.sites` -> ``features`` (N8, D), ``keys`` (N8, A).
+``encoder.onnx``: the tables of :mod:`molgaze.sites` -> ``features`` (N8, D), ``keys`` (N8, A),
+``sharp`` (N4, S).
 
 ``step.onnx``, for K walks over one picture with L inked cells:
 
     features, keys (L, A), cells (L, 2), near (L, L) bool: cells beside one another
     grid (n,) int64       the rows of all cells, framed by paper, line by line
     stride (2, 1)         from cell to cell of the grid, in x and in y
+    sharp (N4, S), grid4 (n4,) int64, stride4 (2, 1)   the same of the sites of 4x4 pixels, framed
+                          by two sites of paper
     seen (K, 1, L, E)     marks so far, seen from the cells, without the newest
     newest (K, 3, 1, 2)   the last step's atom, bond and gaze
     marks (K, 1, S, 2, 2) the atom and the bond of every step so far; far away for none
@@ -44,7 +47,7 @@ from ..sites import CELL, TABLES, Sites, sites
 from .corpus import Corpus
 from .fit import load_model
 from .hands import hand
-from .model import LONG_JUMP, SHORT_JUMP, Gaze, Location
+from .model import LONG_JUMP, SHORT_JUMP, WINDOW, Gaze, Location
 from .spoil import spoil
 
 PEAKS = 2  # places offered at each step
@@ -63,9 +66,9 @@ class EncoderGraph(nn.Module):
 
     def forward(
         self, patches: Tensor, down4: Tensor, near4: Tensor, down8: Tensor, near8: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        features = self.model.encoder(patches, down4, near4, down8, near8)
-        return features, self.model.w1(features)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        features, sharp = self.model.encoder(patches, down4, near4, down8, near8)
+        return features, self.model.w1(features), sharp
 
 
 class StepGraph(nn.Module):
@@ -95,6 +98,8 @@ class StepGraph(nn.Module):
             read_weights[-2] /= SHORT_JUMP
             read_weights[-1] /= LONG_JUMP
             self.read_weights = read_weights
+            steps = torch.arange(float(WINDOW))
+            self.window = torch.cartesian_prod(steps, steps).flip(1)  # (W W, 2), x first
             self.token_queries = words @ asking[:, size.hidden :].T  # (V, A)
             self.token_gates = words @ given[:, start:end].T + gru["bias_ih_l0"]  # (V, 3 H)
 
@@ -111,6 +116,9 @@ class StepGraph(nn.Module):
         features: Tensor,
         grid: Tensor,
         stride: Tensor,
+        sharp: Tensor,
+        grid4: Tensor,
+        stride4: Tensor,
         keys: Tensor,
         cells: Tensor,
         near: Tensor,
@@ -152,6 +160,9 @@ class StepGraph(nn.Module):
         part = (spot - low + (corners - 1)).abs().prod(-1, keepdim=True)  # (K, P, 4, 1)
         rows = grid[((low + (corners + 1)) @ stride).squeeze(-1).long()]
         context = (part * F.embedding(rows, features)).sum(2)  # (K, P, D)
+        around = torch.round(2 * spot + 0.5) + self.window  # (K, P, W W, 2)
+        finer = F.embedding((around @ stride4).squeeze(-1).long(), sharp).flatten(2)
+        context = context + model.closer(finer)
         kinds = torch.tensor([float(Location.ATOM), Location.BOND])
         here = self.felt(spot[:, :, None] - marks, kinds).sum((2, 3))  # (K, P, E)
 
@@ -177,13 +188,15 @@ class TorchNet:
         self._encoder, self._step = EncoderGraph(model).eval(), StepGraph(model).eval()
         self.hidden, self.location = model.size.hidden, model.size.location
 
-    def encode(self, found: Sites) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def encode(
+        self, found: Sites
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """As ``encoder.onnx``."""
         with torch.no_grad():
-            features, keys = self._encoder(
+            features, keys, sharp = self._encoder(
                 *(torch.from_numpy(getattr(found, name)) for name in TABLES)
             )
-        return features.numpy(), keys.numpy()
+        return features.numpy(), keys.numpy(), sharp.numpy()
 
     def step(self, **inputs: NDArray[np.generic]) -> list[NDArray[np.float32]]:
         """As ``step.onnx``."""
@@ -302,7 +315,7 @@ def _encoder_shapes() -> tuple[Shapes, list[str]]:
     shapes = {
         name: (torch.from_numpy(getattr(found, name)), axes.get(name, {1: "N8"})) for name in TABLES
     }
-    return shapes, ["features", "keys"]
+    return shapes, ["features", "keys", "sharp"]
 
 
 def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
@@ -312,6 +325,9 @@ def _step_shapes(model: Gaze) -> tuple[Shapes, list[str]]:
         "features": (torch.rand(30, size.features), {0: "N8"}),
         "grid": (torch.arange(192) % 30, {0: "n"}),
         "stride": (torch.tensor([[1.0], [16.0]]), {}),
+        "sharp": (torch.rand(90, size.sharp), {0: "N4"}),
+        "grid4": (torch.arange(24 * 36) % 90, {0: "n4"}),
+        "stride4": (torch.tensor([[1.0], [36.0]]), {}),
         "keys": (torch.rand(n, size.attention), {0: "L"}),
         "cells": (cells, {0: "L"}),
         "near": ((cells[:, None] - cells).abs().amax(-1) <= 1, {0: "L", 1: "L"}),

@@ -3,8 +3,11 @@
     molgaze train --data molecules.smi.gz --minutes 120 --out runs/gaze
     torchrun --nproc-per-node 2 -m molgaze.train.fit --data ... --out ...
 
-A run is a folder: ``last.safetensors`` (weights, their moving average, optimiser, progress) is
-replaced atomically, so a killed run goes on from its last save with the same command.
+A run is a folder. ``last.safetensors`` (weights, their moving average, optimiser, progress) is
+replaced atomically, so a run that was stopped or killed goes on from its last save with the same
+command. The rate of learning is constant, so that a run may go on for days. In the last minutes of
+a run the rate falls to nothing. That part is a branch with a file of its own,
+``cooled.safetensors``: given more minutes, the run goes on from where the branch began.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ import argparse
 import json
 import math
 import os
+import re
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +40,18 @@ from tqdm import tqdm
 from .. import walk
 from ..sites import CELL, Sites, padded, sites
 from .corpus import Corpus
-from .draw import Drawing, nothing
-from .hands import hand
+from .draw import Drawing
+from .lessons import KINDS, SHARES, drawn
 from .model import Batch, Gaze, Loss, Size, loss
 from .spoil import spoil
 
 MAX_TOKENS = 320
-WARM_UP = 0.05  # of a run at most; 300 steps are enough
-EMPTY = 0.008  # share of pictures without a molecule
+WARM_UP = 300  # steps until the rate is reached
 KEPT = 1500  # drawings that wait to be spoiled again, in each drawing process
+AGAIN = 0.6  # share of the pictures that are a drawing spoiled once more
+UNSPOILED = 100_000  # pictures over which the spoiling grows, where nothing was learned before
+LEAST_RATE = 0.005  # of the rate, at the end of its fall
+EASE = (0.7, 1.6)  # limits of how much less, or more, a kind is drawn by what is still read wrongly
 MEDIUM = 240  # inked cells of a medium picture
 MAX_CELLS = 7500  # of 8x8 pixels; 690 x 690 pixels at reading scale
 
@@ -59,29 +67,33 @@ class Settings:
     shares: tuple[float, ...] = ()
     """How often each file is drawn from; by default as the root of its length."""
     minutes: float = 60.0
-    """Time budget of the whole run; the learning rate falls to nothing over it."""
+    """Minutes of the whole run. A run that has had them goes on if it is given more."""
+    cool: float = -1.0
+    """Minutes, the last of the run, in which the rate falls to nothing; a fifth of the run if it is
+    negative, and none if it is 0. With fewer minutes than the run has had, the fall begins at once.
+    """
     batch: int = 32
     """Pictures of medium size a step and process; fewer large ones or more small ones."""
-    rate: float = 1.5e-3
-    """Peak learning rate."""
+    rate: float = 1e-3
+    """Learning rate of AdamW."""
     harm: float = 1.0
-    """How much pictures are spoiled at the end of the run, 0 to 1."""
+    """How much pictures are spoiled: 0 is not at all, 1 as much as scans and photographs are."""
     jitter: float = 0.15
-    """Noise on the given gaze, in cells."""
-    share: float = 0.4
-    """Share of the steps whose attention is taught."""
+    """Standard deviation of the noise on the places that are given, in cells of 8 pixels."""
+    share: float = 0.25
+    """Share of the steps of a walk for which the attention is taught; fewer are faster."""
     workers: int = 1
-    """Drawing processes."""
+    """Processes that draw pictures beside each process that learns."""
     seed: int = 0
-    """All chance comes from here."""
+    """Seed of all random numbers."""
     device: str = "cpu"
     """cpu or cuda."""
     weights: Path | None = None
     """Weights to start from (an earlier run's file, or exported half-precision weights)."""
     save_minutes: float = 3.0
-    """Time between saves."""
+    """Minutes between saves."""
     check_minutes: float = 10.0
-    """Time between checks on held-out molecules."""
+    """Minutes between checks on molecules that are not trained on."""
 
 
 # --- data ---
@@ -137,17 +149,20 @@ def collate(examples: Sequence[Example]) -> Batch:
         places[i, :n], atoms[i, :n], bonds[i, :n] = e.places, e.atoms, e.bonds
     found = [e.sites for e in examples]
     grid = np.zeros((count, *np.max([s.grid.shape for s in found], 0)), np.int64)
+    grid4 = np.zeros((count, 2 * grid.shape[1], 2 * grid.shape[2]), np.int64)
     most = max(max(len(s.cells) for s in found), 1)
     cells = np.full((count, most, 2), -1, np.int64)
     rows = np.zeros((count, most), np.int64)
-    first = 0  # how many cells the pictures before have
+    first, first4 = 0, 0  # how many cells, and sites of 4x4 pixels, the pictures before have
     for i, s in enumerate(found):
         h, w = s.grid.shape
         grid[i, :h, :w] = np.where(s.grid > 0, s.grid + first, 0)
+        grid4[i, : 2 * h, : 2 * w] = np.where(s.grid4 > 0, s.grid4 + first4, 0)
         n = len(s.cells)
         cells[i, :n] = s.cells
         rows[i, :n] = np.arange(first + 1, first + n + 1)
         first += n
+        first4 += len(s.down4) - 1
     fine, middle, coarse = ([len(getattr(s, t)) for s in found] for t in ("up2", "up4", "down8"))
     arrays = (
         together([s.patches for s in found]),
@@ -158,6 +173,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         together([s.up2 for s in found], middle, 16),
         together([s.up4 for s in found], coarse, 16),
         grid,
+        grid4,
         cells,
         rows,
         tokens,
@@ -190,7 +206,7 @@ def together(
     )
 
 
-def shares(shelf: Sequence[Example], batch: int) -> list[list[Example]]:
+def portions(shelf: Sequence[Example], batch: int) -> list[list[Example]]:
     """Cut examples into batches of similar walks and about equal cost."""
     parts: list[list[Example]] = []
     for e in sorted(shelf, key=lambda e: (len(e.tokens), len(e.sites.cells))):
@@ -209,11 +225,17 @@ def cost(examples: Sequence[Example]) -> int:
 class Pictures(IterableDataset[Batch]):
     """Endless batches of pictures of similar size, drawn as they are asked for.
 
-    ``progress`` is a shared number from 0 to 1 by which the spoiling grows.
+    Args:
+        settings: of the run.
+        seed: of this process.
+        shares: (len(KINDS),) how often each kind is drawn; may be changed while pictures are drawn.
+        harm: a shared number from 0 to 1: how much pictures are spoiled.
     """
 
-    def __init__(self, settings: Settings, seed: int, progress: torch.Tensor) -> None:
-        self.settings, self.seed, self.progress = settings, seed, progress
+    def __init__(
+        self, settings: Settings, seed: int, shares: torch.Tensor, harm: torch.Tensor
+    ) -> None:
+        self.settings, self.seed, self.shares, self.harm = settings, seed, shares, harm
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -222,30 +244,31 @@ class Pictures(IterableDataset[Batch]):
             cv2.setNumThreads(0)
             torch.set_num_threads(1)
         rng = np.random.default_rng([*seed, 1])
-        molecules = iter(Corpus(self.settings.data, [*seed, 2], self.settings.shares))
-        drawings: deque[Drawing] = deque()  # to be spoiled a second time, much later
+        molecules = Corpus(self.settings.data, [*seed, 2], self.settings.shares)
+        drawings: deque[Drawing] = deque()  # to be spoiled once more, much later
 
-        def drawn() -> Example:
+        def shown() -> Example:
             while True:
-                if len(drawings) > KEPT and rng.random() < 0.5:
+                if len(drawings) > KEPT and rng.random() < AGAIN:
                     clean = drawings.popleft()
-                elif rng.random() < EMPTY:
-                    clean = nothing(rng)
+                    if rng.random() < AGAIN:
+                        drawings.append(clean)
                 else:
-                    clean = hand(next(molecules), rng)
+                    shares = self.shares.numpy().astype(np.float64)
+                    kind = KINDS[int(rng.choice(len(KINDS), p=shares / shares.sum()))]
+                    clean = drawn(kind, molecules, rng)
                     drawings.append(clean)
-                harm = self.settings.harm * min(0.3 + 3 * float(self.progress), 1.0)
-                shown = example(spoil(clean, rng, harm))
-                if shown is not None:
-                    return shown
+                spoiled = example(spoil(clean, rng, float(self.harm)))
+                if spoiled is not None:
+                    return spoiled
 
-        shelf = [drawn() for _ in range(24 * self.settings.batch)]
+        shelf = [shown() for _ in range(24 * self.settings.batch)]
         while True:
-            parts = shares(shelf, self.settings.batch)
+            parts = portions(shelf, self.settings.batch)
             shelf = []
             for k in rng.permutation(len(parts)):
                 yield collate(parts[k])
-                shelf += [drawn() for _ in parts[k]]  # the next fills as this one empties
+                shelf += [shown() for _ in parts[k]]  # the next fills as this one empties
 
 
 # --- the run ---
@@ -283,14 +306,21 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 def load_model(*paths: Path) -> Gaze:
     """The averaged weights of a run or of exported weights, ready to read with; of several with one
-    past, the mean of them.
+    past, the mean of them, normalisation included.
+
+    A smaller network's weights fit: the parts that it lacks begin as the identity.
     """
     models = [_load_model(path) for path in paths]
     mean = models[0]
     with torch.no_grad():
-        for weights in zip(*(model.parameters() for model in models), strict=True):
-            weights[0].copy_(sum(weights) / len(weights))
+        states = [model.state_dict() for model in models]
+        for name, tensor in mean.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(sum(state[name] for state in states) / len(states))
     return mean
+
+
+GROWN = ("encoder.fine.1.", "encoder.sharp.", "closer.")  # what the first networks had not
 
 
 def _load_model(path: Path) -> Gaze:
@@ -299,12 +329,29 @@ def _load_model(path: Path) -> Gaze:
     model = Gaze(Size(**{**size, "dilations": tuple(size["dilations"])}))
     prefix = "mean." if any(k.startswith("mean.") for k in tensors) else ""
     chosen = {
-        k.removeprefix(prefix): v.float() if v.is_floating_point() else v
+        re.sub(r"^encoder\.fine\.(first|second)", r"encoder.fine.0.\1", k.removeprefix(prefix)): (
+            v.float() if v.is_floating_point() else v
+        )
         for k, v in tensors.items()
         if k.startswith(prefix)
     }
-    model.load_state_dict(chosen)
+    missing, unknown = model.load_state_dict(chosen, strict=False)
+    lacking = [name for name in missing if not name.startswith(GROWN)]
+    if lacking or unknown:
+        raise ValueError(f"{path}: not weights of this network: {(lacking + unknown)[0]}")
     return model.eval()
+
+
+def weights_of(run: Path) -> Path:
+    """The file of a run's best weights: after the fall of the rate if there was one since the last
+    save, else the mean at constant rate. A file is its own.
+    """
+    if run.is_file():
+        return run
+    cooled, last = run / "cooled.safetensors", run / "last.safetensors"
+    if cooled.exists() and not (last.exists() and last.stat().st_mtime > cooled.stat().st_mtime):
+        return cooled
+    return last
 
 
 def save_weights(model: Gaze, path: Path, **metadata: str) -> None:
@@ -313,20 +360,54 @@ def save_weights(model: Gaze, path: Path, **metadata: str) -> None:
     save(half, path, {"size": json.dumps(asdict(model.size)), **metadata})
 
 
-def check(model: Gaze, batches: Sequence[Batch], amp: torch.autocast) -> dict[str, float]:
-    """Mean losses and hits over held-out batches, under the true gaze."""
+@torch.no_grad()
+def check(
+    model: Gaze, held: Mapping[str, Sequence[Batch]], amp: torch.autocast
+) -> dict[str, dict[str, float]]:
+    """Losses and hits over held-out pictures of each kind, under the true gaze."""
     model.eval()
-    with torch.no_grad(), amp:
-        found: list[Loss] = [loss(model, b) for b in batches]
-    return {
-        f.name: float(np.mean([float(getattr(v, f.name)) for v in found]))
-        for f in fields(Loss)
-        if f.name != "total"
-    }
+    found: dict[str, dict[str, float]] = {}
+    with amp:
+        for kind, batches in held.items():
+            losses = [loss(model, batch) for batch in batches]
+            found[kind] = {
+                f.name: round(
+                    float(np.nanmean([float(getattr(v, f.name)) for v in losses] or [0])), 4
+                )
+                for f in fields(Loss)
+                if f.name != "total"
+                and not all(math.isnan(float(getattr(v, f.name))) for v in losses)
+            }
+    return found
+
+
+def needed(found: Mapping[str, Mapping[str, float]]) -> list[float]:
+    """How often each kind should be drawn: more of what is still read wrongly, within EASE."""
+    wrong = {kind: 1 - hits["walk_right"] for kind, hits in found.items()}
+    mean = max(sum(SHARES[kind] * wrong[kind] for kind in KINDS), 1e-6)
+    eased = [SHARES[kind] * min(max(wrong[kind] / mean, EASE[0]), EASE[1]) for kind in KINDS]
+    return [share / sum(eased) for share in eased]
+
+
+@dataclass
+class State:
+    """How far a run has come."""
+
+    step: int = 0
+    seen: int = 0
+    minutes: float = 0.0
+    """At constant rate."""
+    cooled: float = 0.0
+    """Minutes of the fall of the rate."""
+    shares: list[float] = field(default_factory=lambda: list(SHARES.values()))
+    """How often each kind is drawn."""
 
 
 def fit(settings: Settings) -> Path:
-    """Train, or go on training, until the time budget is spent; returns the last save."""
+    """Train, or go on training, until the minutes are over; returns the last save.
+
+    A signal to stop (SIGTERM, SIGINT) saves the run first.
+    """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     cuda = settings.device == "cuda"
     if cuda and not torch.cuda.is_available():
@@ -335,45 +416,52 @@ def fit(settings: Settings) -> Path:
         dist.init_process_group("nccl" if cuda else "gloo")
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu"
     torch.manual_seed(settings.seed + rank)
-    path = settings.out / "last.safetensors"
+    cool = settings.minutes / 5 if settings.cool < 0 else settings.cool
+    steady = settings.minutes - cool
+    last, cooled = settings.out / "last.safetensors", settings.out / "cooled.safetensors"
     model, mean = Gaze().to(device), Gaze().to(device)
-    step, seen, spent = 0, 0, 0.0
-    state: dict[str, torch.Tensor] = {}
-    if path.exists():
-        state, metadata = load(path)
-        model.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("model.")})
-        mean.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("mean.")})
-        step, seen, spent = (json.loads(metadata[k]) for k in ("step", "seen", "minutes"))
+    state, tensors = State(), dict[str, torch.Tensor]()
+    path = last
+    if last.exists():
+        tensors, metadata = load(last)
+        state = State(**json.loads(metadata["state"]))
+    if state.minutes >= steady and cool > 0:
+        path = cooled
+        if cooled.exists():
+            branch, metadata = load(cooled)
+            on = State(**json.loads(metadata["state"]))
+            if on.minutes == state.minutes:  # a fall that began where the run stands
+                tensors, state = branch, on
+    if tensors:
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        mean.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("mean.")})
     else:
         if settings.weights:
             model.load_state_dict(load_model(settings.weights).state_dict())
         mean.load_state_dict(model.state_dict())
     names = {id(p): n for n, p in model.named_parameters()}
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}],
-        lr=settings.rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
-    for p in (*matrices, *vectors):
-        if (name := "optimiser." + names[id(p)]) + ".first" in state:
+    optimiser = _optimiser(model, settings.rate)
+    for p in model.parameters():
+        if (name := "optimiser." + names[id(p)]) + ".first" in tensors:
             optimiser.state[p] = {
-                "step": torch.tensor(float(step)),
-                "exp_avg": state[name + ".first"].to(device),
-                "exp_avg_sq": state[name + ".second"].to(device),
+                "step": torch.tensor(float(state.step)),
+                "exp_avg": tensors[name + ".first"].to(device),
+                "exp_avg_sq": tensors[name + ".second"].to(device),
             }
-    del state
+    del tensors
     amp = torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16, enabled=fast_bf16(cuda))
     # every process must be wrapped, or their gradients would not meet
     wrapped: torch.nn.Module = Trainer(model, settings)
     if world > 1:
         wrapped = DistributedDataParallel(wrapped)
 
-    progress = torch.zeros(1).share_memory_()  # type: ignore[no-untyped-call]
-    progress[0] = min(spent / settings.minutes, 1.0)
-    pictures = Pictures(settings, settings.seed + 7919 * step + 104729 * rank, progress)
+    def spoiling() -> float:
+        learned = 1.0 if settings.weights else state.seen / UNSPOILED
+        return settings.harm * min(0.3 + learned, 1.0)
+
+    shares = torch.tensor(state.shares).share_memory_()  # type: ignore[no-untyped-call]
+    harm = torch.tensor([spoiling()]).share_memory_()  # type: ignore[no-untyped-call]
+    pictures = Pictures(settings, settings.seed + 7919 * state.step + 104729 * rank, shares, harm)
     loader: DataLoader[Batch] = DataLoader(
         pictures,
         batch_size=None,
@@ -381,80 +469,121 @@ def fit(settings: Settings) -> Path:
         pin_memory=cuda,
         prefetch_factor=4 if settings.workers else None,
     )
-    held = held_out(settings) if rank == 0 else []
-    began = time.monotonic() - spent * 60
-    saved = checked = time.monotonic()
+    held = held_out(settings) if rank == 0 else {}
     log = settings.out / "log.jsonl"
     settings.out.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(disable=rank > 0 or None, unit=" pictures", initial=seen, file=sys.stderr)
+    bar = tqdm(disable=rank > 0 or None, unit=" pictures", initial=state.seen, file=sys.stderr)
     model.train()
-    recent: list[dict[str, float]] = []
+    recent: list[torch.Tensor] = []
+    stop = _Stop()
+    saved = checked = before = time.monotonic()
+
+    def write() -> None:
+        kept = {"model." + k: v for k, v in model.state_dict().items()}
+        kept |= {"mean." + k: v for k, v in mean.state_dict().items()}
+        for weight, s in optimiser.state.items():
+            kept["optimiser." + names[id(weight)] + ".first"] = s["exp_avg"]
+            kept["optimiser." + names[id(weight)] + ".second"] = s["exp_avg_sq"]
+        save(
+            kept, path, {"size": json.dumps(asdict(model.size)), "state": json.dumps(asdict(state))}
+        )
+
     for batch in loader:
         now = time.monotonic()
-        spent = (now - began) / 60
         # all processes must stop, check and save at the same step: rank 0's clock counts
+        clock = torch.tensor([(now - before) / 60, float(stop.asked), *shares], device=device)
         if world > 1:
-            clock = torch.tensor([spent], device=device)
             dist.broadcast(clock, 0)
-            spent = float(clock)
-        done = spent >= settings.minutes
-        if not done:
-            progress[0] = spent / settings.minutes
-            warm = min(max((step + 1) / 300, spent / settings.minutes / WARM_UP), 1.0)
-            fall = 0.5 * (1 + math.cos(math.pi * min(spent / settings.minutes, 1.0)))
+            shares.copy_(clock[2:].cpu())
+        before = now
+        spent, asked = float(clock[0]), bool(clock[1])
+        if path == cooled:
+            state.cooled += spent
+            done = state.cooled >= cool
+            rate = max(1 - state.cooled / cool, LEAST_RATE)
+        else:
+            state.minutes += spent
+            done = state.minutes >= steady
+            rate = min((state.step + 1) / WARM_UP, 1.0)
+            if done and cool > 0 and not asked:  # the rest is a branch, from this save
+                if rank == 0:
+                    write()
+                done, path = False, cooled
+        if not done and not asked:
+            harm[0] = spoiling()
             for group in optimiser.param_groups:
-                group["lr"] = settings.rate * warm * max(fall, 0.01)
+                group["lr"] = settings.rate * rate
             with amp:
                 cost: Loss = wrapped(batch.to(device))
             optimiser.zero_grad(set_to_none=True)
             cost.total.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
-            step += 1
-            seen += len(batch.tokens) * world
-            average(mean, model, step)
-            recent.append({f.name: float(getattr(cost, f.name).detach()) for f in fields(Loss)})
+            state.step += 1
+            state.seen += len(batch.tokens) * world
+            average(mean, model, state.step)
+            recent.append(torch.stack([getattr(cost, f.name).detach() for f in fields(Loss)]))
             bar.update(len(batch.tokens) * world)
-        if rank == 0 and recent and (done or step % 100 == 0):
-            row: dict[str, object] = {"step": step, "seen": seen, "minutes": round(spent, 2)}
-            row |= {k: round(float(np.mean([r[k] for r in recent])), 4) for k in recent[0]}
+        ends = done or asked
+        if rank == 0 and recent and (ends or state.step % 100 == 0):
+            means = torch.stack(recent).nanmean(0).tolist()
             recent.clear()
+            row: dict[str, object] = {
+                "step": state.step,
+                "seen": state.seen,
+                "minutes": round(state.minutes + state.cooled, 2),
+                "rate": round(settings.rate * rate, 6),
+            }
+            row |= {f.name: round(v, 4) for f, v in zip(fields(Loss), means, strict=True)}
             bar.set_postfix({k: row[k] for k in ("token", "attention")})
             note(log, row)
-        if rank == 0 and (done or now - checked > settings.check_minutes * 60):
+        if rank == 0 and held and (done or now - checked > settings.check_minutes * 60):
             checked = now
-            note(
-                log,
-                {
-                    "step": step,
-                    "seen": seen,
-                    "minutes": round(spent, 2),
-                    "held_out": {k: round(v, 4) for k, v in check(mean, held, amp).items()},
-                },
-            )
-        if rank == 0 and (done or now - saved > settings.save_minutes * 60):
+            found = check(mean, held, amp)
+            state.shares = needed(found)
+            shares.copy_(torch.tensor(state.shares))
+            drawn_now = {k: round(v, 3) for k, v in zip(KINDS, state.shares, strict=True)}
+            row = {"step": state.step, "seen": state.seen, "minutes": round(state.minutes, 2)}
+            note(log, {**row, "held_out": found, "shares": drawn_now})
+        if rank == 0 and (ends or now - saved > settings.save_minutes * 60):
             saved = now
-            tensors = {"model." + k: v for k, v in model.state_dict().items()}
-            tensors |= {"mean." + k: v for k, v in mean.state_dict().items()}
-            for weight, s in optimiser.state.items():
-                tensors["optimiser." + names[id(weight)] + ".first"] = s["exp_avg"]
-                tensors["optimiser." + names[id(weight)] + ".second"] = s["exp_avg_sq"]
-            save(
-                tensors,
-                path,
-                {
-                    "size": json.dumps(asdict(model.size)),
-                    "step": str(step),
-                    "seen": str(seen),
-                    "minutes": str(spent),
-                },
-            )
-        if done:
+            write()
+        if ends:
             break
     bar.close()
+    stop.over()
     if world > 1:
         dist.destroy_process_group()
     return path
+
+
+class _Stop:
+    """Whether a signal has asked the run to stop; it is heard at the next step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        kinds = (signal.SIGTERM, signal.SIGINT)
+        self._before = {kind: signal.signal(kind, self._ask) for kind in kinds}
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def over(self) -> None:
+        """Let the signals do again what they did before."""
+        for kind, before in self._before.items():
+            signal.signal(kind, before)
+
+
+def _optimiser(model: Gaze, rate: float) -> torch.optim.Optimizer:
+    """AdamW; biases and normalisations don't decay."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}],
+        lr=rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
 
 
 class Trainer(torch.nn.Module):
@@ -468,17 +597,21 @@ class Trainer(torch.nn.Module):
         return loss(self.model, batch, self.settings.jitter, self.settings.share)
 
 
-def held_out(settings: Settings, count: int = 256) -> list[Batch]:
-    """Batches of molecules that training never sees, spoiled in full."""
+def held_out(settings: Settings, count: int = 32) -> dict[str, list[Batch]]:
+    """So many pictures of each kind, of molecules that training never sees, spoiled in full."""
     rng = np.random.default_rng(12345)
-    molecules = iter(Corpus(settings.data, 12345, held_out=True, pool=32, uses=1))
-    shelf: list[Example] = []
-    while len(shelf) < count:
-        drawn = example(spoil(hand(next(molecules), rng), rng, settings.harm))
-        if drawn is not None:
-            shelf.append(drawn)
-    shelf.sort(key=lambda e: len(e.tokens))
-    return [collate(shelf[k : k + 32]) for k in range(0, count, 32)]
+    molecules = Corpus(settings.data, 12345, held_out=True, pool=32, uses=1)
+    held: dict[str, list[Batch]] = {}
+    for kind in KINDS:
+        shelf: list[Example] = []
+        while len(shelf) < count:
+            shown = example(spoil(drawn(kind, molecules, rng), rng, settings.harm))
+            if shown is not None:
+                shelf.append(shown)
+        shelf.sort(key=lambda e: len(e.tokens))
+        half = count // 2
+        held[kind] = [collate(shelf[:half]), collate(shelf[half:])]
+    return held
 
 
 def note(log: Path, row: dict[str, object]) -> None:

@@ -24,6 +24,7 @@ from ..walk import CHARGED, VOCABULARY, is_glyph
 
 STEREO = ("w>", "w<", "h>", "h<", "~", "x")
 SHORT_JUMP, LONG_JUMP = 3.0, 20.0  # cells: scales of how far the gaze jumped
+WINDOW = 5  # sites of 4x4 pixels a side, read round the place
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Size:
     """Channels at stride 2."""
     fine: int = 64
     """Channels at stride 4."""
+    fine_blocks: int = 2
+    """Residual blocks at stride 4."""
+    sharp: int = 32
+    """Channels at stride 4 that are read round the place, beside the features of its cell."""
     coarse: int = 128
     """Channels at stride 8."""
     dilations: tuple[int, ...] = (1, 2, 4, 2, 1)
@@ -61,6 +66,7 @@ class Batch:
     up2: Tensor
     up4: Tensor
     grid: Tensor  # (B, h, w) the row of every cell among the sites; 0 is paper
+    grid4: Tensor  # (B, 2h, 2w) the row of every site of 4x4 pixels; 0 is paper
     cells: Tensor  # (B, L, 2) int64, x and y of inked cells; padded with -1
     rows: Tensor  # (B, L) their rows; padded with 0
     tokens: Tensor  # (B, T + 1) int64 from '<' on, 0 is padding
@@ -82,8 +88,11 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, table: Tensor, up: Tensor | None) -> Tensor:
         columns = x.index_select(0, table.flatten()).view(len(table), -1)  # (M, K C)
-        ctx.save_for_backward(columns, weight, table, up)
-        return columns @ weight
+        result = columns @ weight
+        # where autocast is on, the product is made in its type: the way back is made in it too
+        matrix = weight.to(result.dtype)
+        ctx.save_for_backward(columns.to(result.dtype), matrix, table, up)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -135,23 +144,28 @@ class Sparse(nn.Module):
 class Residual(nn.Module):
     """Two 3x3 convolutions beside the identity; the first may reach farther."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, is_grown: bool = False) -> None:
         super().__init__()
         self.first, self.second = Sparse(9, width, width), Sparse(9, width, width)
+        if is_grown:  # begins as the identity
+            nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor, wide: Tensor, near: Tensor) -> Tensor:
         return F.relu(x + self.second(F.relu(self.first(x, wide)), near))
 
 
 class Encoder(nn.Module):
-    """Patches of ink at the finest sites to features (N8, D) of the cells; row 0 is paper's."""
+    """Patches of ink at the finest sites to features (N8, D) of the cells, and to sharper ones
+    (N4, S) of sites of 4x4 pixels; row 0 is paper's.
+    """
 
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.dilations = size.dilations
         self.stem = Sparse(16, 1, size.stem)
         self.down4 = Sparse(16, size.stem, size.fine)
-        self.fine = Residual(size.fine)
+        self.fine = nn.ModuleList(Residual(size.fine, k > 0) for k in range(size.fine_blocks))
+        self.sharp = nn.Linear(size.fine, size.sharp)
         self.down8 = Sparse(16, size.fine, size.coarse)
         self.coarse = nn.ModuleList(Residual(size.coarse) for _ in size.dilations)
         self.out = nn.Linear(size.coarse, size.features)
@@ -165,16 +179,17 @@ class Encoder(nn.Module):
         near8: Tensor,
         up2: Tensor | None = None,
         up4: Tensor | None = None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Features of one picture's sites or of a batch's; see ``sites.py`` for the tables."""
         x = F.relu(self.stem(patches))
         x = F.relu(self.down4(x, down4, up2))
-        x = self.fine(x, near4, near4)
+        for block in self.fine:
+            x = block(x, near4, near4)
+        sharp = self.sharp(x)
         x = F.relu(self.down8(x, down8, up4))
         for block, dilation in zip(self.coarse, self.dilations, strict=True):
             x = block(x, near8[DILATIONS.index(dilation)], near8[0])
-        features: Tensor = self.out(x)
-        return features
+        return self.out(x), sharp
 
 
 class Location(nn.Module):
@@ -221,6 +236,9 @@ class Gaze(nn.Module):
         self.w2 = nn.Linear(size.hidden + size.embedding, size.attention)
         self.u = nn.Linear(size.location, size.attention, bias=False)
         self.v = nn.Linear(size.attention, 1, bias=False)
+        # what lies round the place, in finer detail than a cell
+        self.closer = nn.Linear(WINDOW**2 * size.sharp, size.features, bias=False)
+        nn.init.zeros_(self.closer.weight)
         step = size.features + size.location + size.embedding + 4
         self.gru = nn.GRU(step, size.hidden, batch_first=True)
         self.dense = nn.Linear(size.hidden + size.features, size.hidden)
@@ -242,6 +260,20 @@ class Gaze(nn.Module):
         flat = y.clamp(0, tall - 1) * wide + x.clamp(0, wide - 1)
         rows = framed.flatten(1).gather(1, flat.flatten(1)).view(flat.shape)
         return (F.embedding(rows, features) * share[..., None]).sum(-2)
+
+    @staticmethod
+    def window(sharp: Tensor, grid4: Tensor, places: Tensor) -> Tensor:
+        """The WINDOW x WINDOW sites of ``sharp`` (N4, S) round places (B, T, 2): (B, T, W W S)."""
+        edge = WINDOW // 2
+        framed = F.pad(grid4, (edge, edge, edge, edge))
+        tall, wide = framed.shape[1:]
+        x, y = torch.round(2 * places + 0.5).long().unbind(-1)
+        x, y = x.clamp(0, wide - WINDOW), y.clamp(0, tall - WINDOW)  # of the top left site
+        steps = torch.arange(WINDOW, device=grid4.device)
+        around = (steps[:, None] * wide + steps).flatten()
+        flat = (y * wide + x)[..., None] + around  # (B, T, W W)
+        rows = framed.flatten(1).gather(1, flat.flatten(1)).view(flat.shape)
+        return F.embedding(rows, sharp).flatten(2)
 
     def scores(self, keys: Tensor, query: Tensor, location: Tensor) -> Tensor:
         """Attention logits (B, T, L) from keys (B, L, A), query (B, T, A), location (.., E)."""
@@ -279,7 +311,7 @@ class Gaze(nn.Module):
         Returns:
             logits (B, T, V); attention logits (B, S, L), -inf outside ink; the S steps' indices.
         """
-        features = self.encoder(
+        features, sharp = self.encoder(
             batch.patches,
             batch.down4,
             batch.near4,
@@ -287,7 +319,8 @@ class Gaze(nn.Module):
             batch.near8,
             batch.up2,
             batch.up4,
-        ).float()
+        )
+        features = features.float()
         noise = torch.randn_like(batch.places) * jitter if jitter else 0.0
         gaze = batch.places + noise
         before, place = gaze[:, :-1], gaze[:, 1:]
@@ -300,6 +333,7 @@ class Gaze(nn.Module):
         kinds = Location
         where = torch.nan_to_num(place)
         context = self.read(features, batch.grid, where)  # (B, T, D)
+        context = context + self.closer(self.window(sharp, batch.grid4, where)).float()
         past = torch.ones(steps, steps, device=where.device).tril()  # marks put down before t
         seen = self.location(kinds.ATOM, where, atoms) + self.location(kinds.BOND, where, bonds)
         # (B, s, t, E): mark s seen from place t; summed over s <= t
@@ -355,6 +389,11 @@ def emphasis(tokens: Tensor) -> Tensor:
     return heavy[tokens]
 
 
+def glyph_tokens(tokens: Tensor) -> Tensor:
+    """Which tokens are glyphs of labels."""
+    return torch.tensor([is_glyph(t) for t in VOCABULARY], device=tokens.device)[tokens]
+
+
 @dataclass
 class Loss:
     """What a batch costs, and how well it was read under the true gaze."""
@@ -367,6 +406,8 @@ class Loss:
     peak_right: Tensor
     """Share of steps whose attention peaks in the true cell."""
     walk_right: Tensor
+    glyph_right: Tensor
+    """Share of the glyphs of labels; NaN if there are none."""
 
 
 def loss(
@@ -392,6 +433,8 @@ def loss(
         hit = logits.argmax(-1) == answer
         peak = scores.argmax(-1) == target.argmax(-1)
         walk = (hit | ~real).all(1)
+        is_glyph_token = glyph_tokens(answer)
+        glyph_right = (hit & is_glyph_token).sum() / is_glyph_token.sum()
         token_right = (hit & real).sum() / real.sum().clamp(min=1)
         peak_right = (peak & known).sum() / count
     return Loss(
@@ -401,4 +444,5 @@ def loss(
         token_right,
         peak_right,
         walk.float().mean(),
+        glyph_right,
     )

@@ -22,7 +22,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from ..molecule import graph as graph_of
 from ..walk import ATOM_PATTERN, Graph, is_atom
 from .condense import condense
-from .draw import Box, Drawing, Ink, fonts
+from .draw import NUMBERED, TURNED, WRITTEN, Box, Drawing, Ink, fonts
 
 Places = NDArray[np.float64]  # (n, 2)
 Bond = tuple[int, int, str]
@@ -108,7 +108,8 @@ def _plan(
         conformer.SetAtomPosition(i, Geometry.Point3D(*map(float, spot)))
     try:
         whole = graph_of(turned, rng)
-        groups = condense(mol, rng, condensed) if condensed > 0 else []
+        is_written = any(atom.HasProp(WRITTEN) for atom in mol.GetAtoms())
+        groups = condense(mol, rng, condensed) if condensed > 0 and not is_written else []
     except (ValueError, RuntimeError) as err:
         raise DrawingError(f"no graph of the molecule: {err}") from err
     bulky = {i for group in groups for i in group.atoms if i != group.anchor}
@@ -124,6 +125,12 @@ def _plan(
     new = {old: i for i, old in enumerate(keep)}
     labels = {group.anchor: group.text for group in groups}
     reverse = {new[group.anchor]: group.reverse for group in groups}
+    for atom in mol.GetAtoms():
+        if atom.HasProp(WRITTEN) and atom.GetIdx() in new:
+            if rightwards and not _room(atom.GetIdx(), whole):
+                raise DrawingError("no room for a text to the right of its atom")
+            labels[atom.GetIdx()] = atom.GetProp(WRITTEN)
+            reverse[new[atom.GetIdx()]] = atom.GetProp(TURNED)
     bonds = [(new[a], new[b], k) for a, b, k in whole.bonds if a in new and b in new]
     xy = np.asarray(whole.places, dtype=np.float64)[keep]
     lengths = [math.dist(xy[a], xy[b]) for a, b, _ in bonds]
@@ -192,11 +199,16 @@ def _middles(boxes: Sequence[Box]) -> Places:
 # --- RDKit ----------------------------------------------------------------------------------------
 
 
-def _markup(text: str, way: str) -> str:
+def _markup(text: str, way: str, raised: bool = False) -> str:
+    if way and raised and NUMBERED.fullmatch(text):
+        way = "sup"
+    if way and text[0].isdigit() and not text.isdigit():  # an isotope
+        number = text[: len(text) - len(text.lstrip("0123456789"))]
+        return f"<sup>{number}</sup>" + _markup(text[len(number) :], way)
     return _SUBSCRIPT.sub(rf"<{way}>\1</{way}>" if way else r"\1", text)
 
 
-def _rdkit_mol(plan: _Plan, way: str, notes: bool) -> Chem.RWMol:
+def _rdkit_mol(plan: _Plan, way: str, notes: bool, raised: bool) -> Chem.RWMol:
     """A mol that RDKit draws as it is: Kekulé form, wedges and hydrogens fixed."""
     mol = Chem.RWMol()
     for i, name in enumerate(plan.graph.atoms):
@@ -223,8 +235,8 @@ def _rdkit_mol(plan: _Plan, way: str, notes: bool) -> Chem.RWMol:
             atom.SetNumRadicalElectrons(len(dots))
         else:
             atom = Chem.Atom(0)
-            atom.SetProp("_displayLabel", _markup(text, way))
-            atom.SetProp("_displayLabelW", _markup(plan.reverse.get(i, text), way))
+            atom.SetProp("_displayLabel", _markup(text, way, raised))
+            atom.SetProp("_displayLabelW", _markup(plan.reverse.get(i, text), way, raised))
         atom.SetNoImplicit(True)
         atom.SetNumExplicitHs(plan.hydrogens[i])
         if notes and i in plan.notes:
@@ -272,6 +284,7 @@ def _rdkit_options(plan: _Plan, rng: np.random.Generator) -> tuple[int, int, dic
         options["fixedBondLength"] = bond
     if default:
         return width, height, options, False
+    options["dummiesAreAttachments"] = bool(u() < 0.7)
     options["factor"] = float(rng.uniform(1.4, 3.6))  # ACS 1996 only
     options["fontFile"] = str(fonts()[int(rng.integers(len(fonts())))])
     if acs:
@@ -400,7 +413,7 @@ def _rdkit(mol: Chem.Mol, rng: np.random.Generator, condensed: float) -> Drawing
     if not plain:
         palettes = ("useDefaultAtomPalette", "useAvalonAtomPalette", "useCDKAtomPalette")
         palette = palettes[int(rng.choice(3, p=[0.8, 0.1, 0.1]))]
-    shown = _rdkit_mol(plan, way, rng.random() < 0.02)
+    shown = _rdkit_mol(plan, way, rng.random() < 0.02, rng.random() < 0.5)
     luminance = plain or rng.random() < 0.5
     if not options.get("atomLabelDeuteriumTritium"):
         plan.graph.atoms = [{"D": "[2H]", "T": "[3H]"}.get(name, name) for name in plan.graph.atoms]

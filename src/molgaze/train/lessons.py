@@ -1,0 +1,574 @@
+"""Small drawings, each of which teaches one kind of thing.
+
+Most of what is hard to read is local: a label, a wedge, a charge. A ring with its side chains and
+one or two such things on it costs half of what a whole molecule costs, and has more to learn from.
+What a label may say is drawn evenly instead of as often as nature has it. The texts and groups that
+lessons are made of are in ``lessons.txt``.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from .. import label
+from .cages import CAGES, hang
+from .condense import invent
+from .corpus import Corpus, drawable, layout, stereocentres_with_hydrogens
+from .draw import TURNED, WRITTEN, Drawing, Style, nothing, own, style
+from .hands import hand
+from .programs import DrawingError, indigo, rdkit
+from .surroundings import photograph, surrounded
+
+SMALL = 16  # heavy atoms of a scaffold, at most
+MEDIUM = 30  # heavy atoms of a lesson about stereo, at most
+
+#: kind of drawing -> its share of the pictures as long as all kinds are read equally well
+SHARES: Mapping[str, float] = {
+    "whole": 0.44,  # a molecule as it comes
+    "label": 0.19,  # any text on a small scaffold
+    "piece": 0.10,  # a ring system with its side chains, every group written that can be
+    "stereo": 0.11,  # wedges, hashes, waves, drawn hydrogens
+    "mark": 0.06,  # charges, radicals, isotopes, attachment points
+    "rare": 0.05,  # rare elements, metals, cages, macrocycles, alkynes
+    "surrounded": 0.035,  # with frames, arrows, numbers, tints or neighbours round it
+    "nothing": 0.015,  # no molecule
+}
+KINDS = tuple(SHARES)
+
+Text = tuple[str, str]  # as it is written to the right of its bond, and to the left
+
+# --- what a label may say -------------------------------------------------------------------------
+
+
+def _parts() -> dict[str, tuple[str, ...]]:
+    """The parts of ``lessons.txt``, each as its words."""
+    found: dict[str, tuple[str, ...]] = {}
+    lines = (resources.files(__package__) / "lessons.txt").read_text(encoding="utf-8").splitlines()
+    name = ""
+    for line in lines:
+        if match := re.match(r"\[(\w+)\]", line):
+            name = match[1]
+            found[name] = ()
+        elif name and not line.startswith("#"):
+            found[name] += tuple(line.split())
+    return found
+
+
+def _pairs(words: Sequence[str]) -> tuple[Text, ...]:
+    halves = (word.split("|") for word in words)
+    return tuple((forward, backward) for forward, backward in halves)
+
+
+_PARTS = _parts()
+_VARIABLES, _GROUPS, _BESIDE = (_PARTS[name] for name in ("variables", "groups", "beside"))
+_FRAMES, _COMMON, _ENDS, _BRIDGES = (
+    _pairs(_PARTS[name]) for name in ("frames", "common", "ends", "bridges")
+)
+_TABLES = tuple(_pairs(_PARTS[name]) for name in ("ions", "isotopes", "elements"))
+_NAMED = tuple((name, name) for name in label.DICTIONARY if len(name) <= 14)
+
+
+def _chain(dice: random.Random) -> Text:
+    """A chain by its formula: C8H17, (CH2)5OH, n-C6H13O, CF2CF3."""
+    n = dice.randint(2, 20)
+    hydrogens = dice.choice((2 * n + 1, 2 * n + 1, 2 * n + 1, 2 * n - 1))
+    chain, turned = (f"C{n}H{hydrogens}", f"H{hydrogens}C{n}")
+    if dice.random() < 0.12:
+        chain, turned = f"C{n}F{2 * n + 1}", f"F{2 * n + 1}C{n}"
+    form = dice.random()
+    if form < 0.3:
+        return chain, turned
+    if form < 0.42:
+        mark = dice.choice(("n-", "n", "i-", "t-", "c-"))
+        return mark + chain, mark + chain
+    if form < 0.6:
+        head = dice.choice(("O", "S", "NH", "CO", "CO2", "N(", "OCO"))
+        if head == "N(":
+            return f"N({chain})2", f"({turned})2N"
+        back = {"NH": "HN", "CO": "OC", "CO2": "O2C"}.get(head, head)
+        return head + chain, turned + back
+    end, start = dice.choice(_ENDS)
+    link, count = dice.choice(("CH2", "CH2", "CH2", "CF2", "OCH2CH2", "CH2CH2O")), n
+    count = dice.choice((count, count, "n", "m", "x"))  # type: ignore[assignment]
+    return f"({link}){count}{end}", f"{start}({link}){count}"
+
+
+def text(dice: random.Random) -> Text:
+    """What may be written on one bond, every kind about as often as any other."""
+    pick = dice.random()
+    if pick < 0.16:
+        return dice.choice(_NAMED)
+    if pick < 0.32:
+        name = dice.choice(_VARIABLES)
+        return name, name
+    if pick < 0.50:
+        forward, backward = dice.choice(_FRAMES)
+        inner = dice.choice((*_GROUPS, *_VARIABLES[:20]))
+        return forward.format(inner), backward.format(inner)
+    if pick < 0.60:
+        name = dice.choice(_GROUPS)
+        return name, name
+    if pick < 0.76:
+        return dice.choice(_COMMON)
+    if pick < 0.88:
+        return dice.choice(dice.choice(_TABLES))
+    if pick < 0.95:
+        return _chain(dice)
+    name = invent(np.random.default_rng(dice.getrandbits(60)))
+    return name, name
+
+
+# --- scaffolds ------------------------------------------------------------------------------------
+
+
+def _scaffold(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol:
+    """A small ring or chain, or a piece of a molecule."""
+    if rng.random() < 0.6:
+        return _of("scaffolds", rng)
+    return _piece(corpus, rng, SMALL)
+
+
+def _piece(corpus: Corpus, rng: np.random.Generator, most: int) -> Chem.Mol:
+    """A ring system of a molecule with the chains on it, of so many heavy atoms at most."""
+    while True:
+        mol = drawable(corpus.smiles())
+        found = None if mol is None else piece(mol, rng)
+        if found is not None and 3 <= found.GetNumHeavyAtoms() <= most:
+            return found
+
+
+def piece(mol: Chem.Mol, rng: np.random.Generator, widest: int = 10) -> Chem.Mol | None:
+    """A ring system of a molecule with its acyclic branches; None if there is none that is small.
+
+    Args:
+        mol: a sanitised molecule.
+        rng: which of the ring systems is taken.
+        widest: atoms of the ring system, at most; of a larger one, a part is taken.
+    """
+    rings = [set(ring) for ring in mol.GetRingInfo().AtomRings()]
+    if not rings:
+        return mol
+    cyclic = set().union(*rings)
+    core = set(rings[int(rng.integers(len(rings)))])
+    for _ in range(3):
+        for ring in rings:
+            if ring & core and len(core | ring) <= widest:
+                core |= ring
+    kept = set(core)
+    for root in core:
+        for neighbour in mol.GetAtomWithIdx(root).GetNeighbors():
+            if neighbour.GetIdx() not in cyclic:
+                kept |= _branch(mol, root, neighbour.GetIdx(), cyclic)
+    cut = Chem.RWMol(mol)
+    for i in kept:
+        atom = cut.GetAtomWithIdx(i)
+        lost = sum(
+            bond.GetBondTypeAsDouble()
+            for bond in atom.GetBonds()
+            if bond.GetOtherAtomIdx(i) not in kept
+        )
+        is_fixed = atom.GetNoImplicit() or (atom.GetIsAromatic() and atom.GetAtomicNum() in (7, 15))
+        if lost and is_fixed:
+            atom.SetNumExplicitHs(atom.GetNumExplicitHs() + round(lost))
+    for i in sorted(set(range(mol.GetNumAtoms())) - kept, reverse=True):
+        cut.RemoveAtom(i)
+    return _sound(cut)
+
+
+def _branch(mol: Chem.Mol, root: int, start: int, cyclic: set[int]) -> set[int]:
+    """The atoms of an acyclic branch; none if it is long or ends at another ring."""
+    side, todo = {start}, [start]
+    while todo:
+        for neighbour in mol.GetAtomWithIdx(todo.pop()).GetNeighbors():
+            i = neighbour.GetIdx()
+            if i == root or i in side:
+                continue
+            if i in cyclic or len(side) > 11:
+                return set()
+            side.add(i)
+            todo.append(i)
+    return side
+
+
+def _sound(mol: Chem.RWMol) -> Chem.Mol | None:
+    """The molecule, sanitised; None if it breaks the rules of valence."""
+    with rdBase.BlockLogs():
+        if Chem.SanitizeMol(mol, catchErrors=True) != Chem.SanitizeFlags.SANITIZE_NONE:
+            return None
+        Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+    return mol.GetMol()
+
+
+def _free(mol: Chem.Mol, elements: tuple[int, ...] = (6, 7, 8, 16)) -> list[int]:
+    """The atoms that have a hydrogen to give."""
+    return [
+        a.GetIdx()
+        for a in mol.GetAtoms()
+        if a.GetTotalNumHs() and a.GetAtomicNum() in elements and not a.GetFormalCharge()
+    ]
+
+
+def _hung(mol: Chem.Mol, at: int, atom: Chem.Atom, order: Chem.BondType) -> Chem.Mol | None:
+    """The molecule with an atom more; None if there is no room for it."""
+    grown = Chem.RWMol(mol)
+    root = grown.GetAtomWithIdx(at)
+    if root.GetNumExplicitHs():
+        root.SetNumExplicitHs(root.GetNumExplicitHs() - 1)
+    root.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    grown.AddBond(at, grown.AddAtom(atom), order)
+    return _sound(grown)
+
+
+def _of(part: str, rng: np.random.Generator) -> Chem.Mol:
+    """One of the molecules of a part of ``lessons.txt``."""
+    return Chem.MolFromSmiles(str(rng.choice(_PARTS[part])))
+
+
+def _pick(rng: np.random.Generator, found: list[int]) -> int:
+    return found[int(rng.integers(len(found)))]
+
+
+# --- the lessons ----------------------------------------------------------------------------------
+
+
+def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
+    """A scaffold with one to four texts on it."""
+    dice = random.Random(int(rng.integers(1 << 62)))
+    mol = _scaffold(corpus, rng)
+    written: dict[int, Text] = {}
+    for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.4, 0.33, 0.18, 0.09]))):
+        if dice.random() < 0.15:
+            between = [
+                a.GetIdx()
+                for a in mol.GetAtoms()
+                if a.GetDegree() == 2
+                and not a.GetIsAromatic()
+                and a.GetIdx() not in written
+                and all(b.GetBondType() == Chem.BondType.SINGLE for b in a.GetBonds())
+            ]
+            if between:
+                written[_pick(rng, between)] = dice.choice(_BRIDGES)
+                continue
+        places = [i for i in _free(mol) if i not in written]
+        if not places:
+            break
+        grown = _hung(mol, _pick(rng, places), Chem.Atom(6), Chem.BondType.SINGLE)
+        if grown is not None:
+            mol = grown
+            written[mol.GetNumAtoms() - 1] = text(dice)
+    if dice.random() < 0.08:
+        beside = dice.choice(_BESIDE)
+        written[mol.GetNumAtoms()] = (beside, beside)
+        mol = Chem.CombineMols(mol, Chem.MolFromSmiles("C"))
+        Chem.SanitizeMol(mol)
+    for i, (forward, backward) in written.items():
+        if dice.random() < 0.15:
+            backward = forward  # noqa: PLW2901  not everyone turns a text round
+        mol.GetAtomWithIdx(i).SetProp(WRITTEN, forward)
+        mol.GetAtomWithIdx(i).SetProp(TURNED, backward)
+    return mol
+
+
+def _stereo(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
+    """A molecule with stereo marks; now and then fused rings with hydrogens drawn on them."""
+    is_fused = rng.random() < 0.35
+    for _ in range(400):
+        smiles = corpus.smiles()
+        centres = smiles.count("@]") + smiles.count("@@") + smiles.count("@H")
+        if centres < (5 if is_fused else 1) or len(smiles) > (110 if is_fused else 60):
+            continue
+        mol = drawable(smiles)
+        if mol is None or mol.GetNumHeavyAtoms() > MEDIUM + 6 * is_fused:
+            continue
+        if is_fused:
+            fused = sum(
+                len(a.GetBonds()) > 2 and mol.GetRingInfo().NumAtomRings(a.GetIdx()) > 1
+                for a in mol.GetAtoms()
+            )
+            if fused < 4:
+                continue
+        if rng.random() < (0.7 if is_fused else 0.25):
+            mol = stereocentres_with_hydrogens(mol, rng, float(rng.choice([0.6, 1.0])))
+        return mol
+    return None
+
+
+def _charged(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    changed = Chem.RWMol(mol)
+    pick = rng.random()
+    if pick < 0.4:  # an anion, or an ammonium ion, where there is a hydrogen to take or to add
+        places = _free(mol, (7, 8, 16)) or _free(mol)
+        if not places:
+            return None
+        atom = changed.GetAtomWithIdx(_pick(rng, places))
+        is_plus = atom.GetAtomicNum() == 7 and not atom.GetIsAromatic()
+        atom.SetFormalCharge(1 if is_plus else -1)
+        if atom.GetNumExplicitHs() and not is_plus:
+            atom.SetNumExplicitHs(atom.GetNumExplicitHs() - 1)
+        found = _sound(changed)
+    elif pick < 0.75:
+        places = _free(mol)
+        if not places:
+            return None
+        group = _of("charged", rng)
+        found = _joined(mol, _pick(rng, places), group)
+    else:  # an N-oxide or a quaternary ring nitrogen
+        rings = [
+            a.GetIdx()
+            for a in mol.GetAtoms()
+            if a.GetAtomicNum() == 7
+            and not a.GetTotalNumHs()
+            and not a.GetFormalCharge()
+            and a.GetDegree() < 4
+            and a.GetTotalValence() == 3
+        ]
+        if not rings:
+            return None
+        at = _pick(rng, rings)
+        changed.GetAtomWithIdx(at).SetFormalCharge(1)
+        end = Chem.Atom(8 if rng.random() < 0.5 else 6)
+        end.SetFormalCharge(-1 if end.GetAtomicNum() == 8 else 0)
+        changed.AddBond(at, changed.AddAtom(end), Chem.BondType.SINGLE)
+        found = _sound(changed)
+    if found is not None and rng.random() < 0.3:
+        found = Chem.CombineMols(found, _of("counterions", rng))
+        Chem.SanitizeMol(found)
+    return found
+
+
+def _joined(mol: Chem.Mol, at: int, group: Chem.Mol) -> Chem.Mol | None:
+    """A molecule with a group on one of its atoms, by the group's first atom."""
+    both = Chem.RWMol(Chem.CombineMols(mol, group))
+    root = both.GetAtomWithIdx(at)
+    if root.GetNumExplicitHs():
+        root.SetNumExplicitHs(root.GetNumExplicitHs() - 1)
+    first = both.GetAtomWithIdx(mol.GetNumAtoms())
+    if first.GetNumExplicitHs() and first.GetFormalCharge() <= 0 and first.GetAtomicNum() != 6:
+        first.SetNumExplicitHs(first.GetNumExplicitHs() - 1)
+    root.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    both.AddBond(at, mol.GetNumAtoms(), Chem.BondType.SINGLE)
+    return _sound(both)
+
+
+def _isotopic(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    numbers = {
+        6: (13, 13, 14, 11),
+        7: (15, 15, 13),
+        8: (18, 17, 15),
+        9: (18,),
+        17: (36, 37),
+        16: (35, 34),
+        35: (76, 77, 82),
+        53: (123, 125, 131, 124),
+        15: (32, 33),
+    }
+    if rng.random() < 0.45:  # deuterium, tritium
+        at = _free(mol)
+        if not at:
+            return None
+        atom = Chem.Atom(1)
+        atom.SetIsotope(int(rng.choice([2, 2, 2, 3])))
+        return _hung(mol, _pick(rng, at), atom, Chem.BondType.SINGLE)
+    changed = Chem.RWMol(mol)
+    for _ in range(int(rng.integers(1, 4))):
+        atom = changed.GetAtomWithIdx(int(rng.integers(mol.GetNumAtoms())))
+        if atom.GetAtomicNum() in numbers:
+            atom.SetIsotope(int(rng.choice(numbers[atom.GetAtomicNum()])))
+    return _sound(changed)
+
+
+def _radical(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    places = _free(mol, (6, 7, 8, 16))
+    if not places:
+        return None
+    changed = Chem.RWMol(mol)
+    atom = changed.GetAtomWithIdx(_pick(rng, places))
+    atom.SetNumExplicitHs(max(atom.GetTotalNumHs() - 1, 0))
+    atom.SetNoImplicit(True)
+    atom.SetNumRadicalElectrons(1)
+    return _sound(changed)
+
+
+def _open(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    """With one to three attachment points."""
+    found: Chem.Mol | None = mol
+    for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))):
+        places = _free(mol)
+        if not places:
+            return None
+        found = _hung(mol, _pick(rng, places), Chem.Atom(0), Chem.BondType.SINGLE)
+        if found is None:
+            return None
+        mol = found
+    return found
+
+
+def _with_hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    """Hydrogens of heteroatoms as atoms with bonds of their own, as some databases draw them."""
+    share = float(rng.choice([0.5, 1.0]))
+    shown = [i for i in _free(mol, (7, 8, 16)) if rng.random() < share]
+    return Chem.AddHs(mol, onlyOnAtoms=shown) if shown else None
+
+
+def _marked(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
+    """A scaffold with charges, isotopes, radicals, attachment points or drawn hydrogens."""
+    mol: Chem.Mol | None = _scaffold(corpus, rng)
+    changes = (_charged, _isotopic, _open, _radical, _with_hydrogens)
+    for change in rng.choice(5, size=int(rng.integers(1, 3)), p=[0.4, 0.18, 0.22, 0.06, 0.14]):
+        if mol is None:
+            return None
+        mol = changes[int(change)](mol, rng)
+    return mol
+
+
+#: (element, its bonds) -> rare elements that may stand in its place
+_SWAPS = {
+    (6, 4): (14, 32, 50, 14),
+    (6, 3): (14, 14, 5),
+    (6, 2): (14, 34),
+    (7, 3): (15, 33, 15, 5, 51),
+    (8, 2): (34, 52, 16, 34),
+    (16, 2): (34, 52, 34),
+    (7, 2): (15, 34),
+    (6, 1): (53, 35, 3, 5),
+    (17, 1): (53, 35),
+}
+
+
+def _swapped(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    """With one or two atoms of rare elements instead of common ones."""
+    changed = Chem.RWMol(mol)
+    atoms = [
+        a
+        for a in changed.GetAtoms()
+        if (a.GetAtomicNum(), a.GetDegree()) in _SWAPS
+        and not a.GetIsAromatic()
+        and not a.GetFormalCharge()
+        and all(b.GetBondTypeAsDouble() == 1 for b in a.GetBonds())
+    ]
+    if not atoms:
+        return None
+    for _ in range(int(rng.integers(1, 3))):
+        atom = atoms[int(rng.integers(len(atoms)))]
+        rare = _SWAPS.get((atom.GetAtomicNum(), atom.GetDegree()))
+        if rare:
+            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+            atom.SetNoImplicit(False)
+            atom.SetNumExplicitHs(0)
+            atom.SetAtomicNum(int(rng.choice(rare)))
+    return _sound(changed)
+
+
+def _with_metal(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    places = _free(mol)
+    if not places:
+        return None
+    return _joined(mol, _pick(rng, places), _of("metals", rng))
+
+
+def _macrocycle(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    """A ring of nine to twenty-four atoms: crown ethers, lactones, cyclic peptides."""
+    if rng.random() < 0.35:
+        unit = str(rng.choice(_PARTS["units"]))
+        smiles = unit * int(rng.integers(3, 8 if len(unit) < 5 else 6))
+        cut = 1 if smiles[0] == "C" else 0
+        return drawable(f"C1{smiles[cut:]}1" if smiles[-1] != ")" else f"C1{smiles[cut:]}O1")
+    size = int(rng.integers(9, 22))
+    chances = {
+        "C": 0.73,
+        "O": 0.06,
+        "N": 0.06,
+        "S": 0.02,
+        "C(=O)": 0.05,
+        "C(C)": 0.05,
+        "/C=C/": 0.03,
+    }
+    atoms = rng.choice(list(chances), size=size, p=list(chances.values()))
+    return drawable("C1" + "".join(atoms) + "C1")
+
+
+def _alkynic(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    places = _free(mol)
+    if not places:
+        return None
+    return _joined(mol, _pick(rng, places), _of("stiff", rng))
+
+
+def _caged(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    if rng.random() < 0.5:
+        return drawable(CAGES[int(rng.integers(len(CAGES)))])
+    return hang(mol, rng)
+
+
+def _rare(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
+    """A scaffold with what is rare in lists of molecules."""
+    changes = (_swapped, _with_metal, _macrocycle, _alkynic, _caged)
+    change = changes[int(rng.choice(5, p=[0.3, 0.22, 0.14, 0.2, 0.14]))]
+    return change(_scaffold(corpus, rng), rng)
+
+
+_LESSONS: Mapping[str, Callable[[Corpus, np.random.Generator], Chem.Mol | None]] = {
+    "label": _labelled,
+    "piece": lambda corpus, rng: _piece(corpus, rng, MEDIUM - 4),
+    "stereo": _stereo,
+    "mark": _marked,
+    "rare": _rare,
+}
+
+
+def _look(kind: str, heavy: int, rng: np.random.Generator) -> Style:
+    """A random style that shows what the lesson is about."""
+    look = style(rng, heavy)
+    small = rng.random() < (0.25 if kind == "label" else 0.12)
+    look = replace(
+        look,
+        size=float(rng.uniform(0.22, 0.36) if small else rng.uniform(0.36, 0.62)),
+        clutter=float(rng.random() < 0.08),
+        bare=False,
+    )
+    if kind == "label":
+        return replace(look, variables=0.0, abbreviations=0.0)
+    if kind == "piece":
+        return replace(look, abbreviations=0.97, chains=rng.random() < 0.12)
+    if kind == "stereo":
+        return replace(look, waves=rng.random() < 0.2, abbreviations=look.abbreviations / 2)
+    if kind == "mark":
+        return replace(look, abbreviations=0.0, circled_charges=rng.random() < 0.3)
+    return look
+
+
+def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
+    """A drawing of a kind.
+
+    Args:
+        kind: one of KINDS.
+        corpus: where molecules come from.
+        rng: all chance comes from here.
+    """
+    if kind == "whole":
+        return hand(next(corpus), rng)
+    if kind == "surrounded":
+        return surrounded(hand(next(corpus), rng), lambda: hand(next(corpus), rng), rng)
+    if kind == "nothing":
+        return photograph(rng) if rng.random() < 0.3 else nothing(rng)
+    while True:
+        try:
+            with rdBase.BlockLogs():
+                mol = _LESSONS[kind](corpus, rng)
+                if mol is None or mol.GetNumAtoms() < 1 or not layout(mol, rng):
+                    continue
+            pick = rng.random()
+            if pick < 0.22:
+                return rdkit(mol, rng)
+            if pick < 0.28 and kind != "label":
+                return indigo(mol, rng)
+            return own(mol, rng, _look(kind, mol.GetNumHeavyAtoms(), rng))
+        except (DrawingError, ValueError, RuntimeError):
+            continue  # what one program can't draw is passed over: the next is as good
