@@ -160,9 +160,9 @@ class StepGraph(nn.Module):
         part = (spot - low + (corners - 1)).abs().prod(-1, keepdim=True)  # (K, P, 4, 1)
         rows = grid[((low + (corners + 1)) @ stride).squeeze(-1).long()]
         context = (part * F.embedding(rows, features)).sum(2)  # (K, P, D)
-        around = torch.round(2 * spot + 0.5) + self.window  # (K, P, W W, 2)
-        finer = F.embedding((around @ stride4).squeeze(-1).long(), sharp).flatten(2)
-        context = context + model.closer(finer)
+        beside = torch.round(2 * spot + 0.5) + self.window  # (K, P, W W, 2)
+        rows = grid4[(beside @ stride4).squeeze(-1).long()]
+        context = context + model.closer(F.embedding(rows, sharp).flatten(2))
         kinds = torch.tensor([float(Location.ATOM), Location.BOND])
         here = self.felt(spot[:, :, None] - marks, kinds).sum((2, 3))  # (K, P, E)
 
