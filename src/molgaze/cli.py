@@ -420,7 +420,7 @@ def _export(args: argparse.Namespace) -> int:
     from .picture import load  # noqa: PLC0415
     from .reader import WEIGHTS  # noqa: PLC0415
 
-    runs = [run / "last.safetensors" if run.is_dir() else run for run in args.runs]
+    runs = [fit.weights_of(run) for run in args.runs]
     for run in runs:
         if not run.is_file():
             raise _CommandError(FAILED, f"{run}: no such run")
