@@ -107,6 +107,16 @@ def test_row_is_flat() -> None:
     assert all(v is None or isinstance(v, str | int | float) for v in row.values())
 
 
+def test_what_is_read_unsurely_is_to_be_looked_at() -> None:
+    r = reading("CO", confidence=0.6)
+    assert not r.judged(0.6).review
+    assert r.judged(0.61).review
+    assert not r.judged(0.61).judged(0.5).review
+    assert r.judged(0.61).smiles == "CO"
+    assert not Reading(finish_reason="error", error="x").judged(0.9).review
+    assert r.judged(0.61).row()["review"] is True
+
+
 def test_notebook() -> None:
     r = reading("CO", source="<script>x</script>")
     assert "<script>" not in r._repr_html_()

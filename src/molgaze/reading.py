@@ -6,7 +6,7 @@ import html
 import math
 import re
 from base64 import b64encode
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,6 +15,9 @@ from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
 FinishReason = Literal["end", "length", "no molecule", "error"]
+
+#: Readings with a lower confidence are to be looked at, unless another one is asked for.
+MIN_CONFIDENCE = 0.5
 
 #: Columns of :meth:`Reading.row` and of CSV files, in this order.
 COLUMNS = (
@@ -25,6 +28,7 @@ COLUMNS = (
     "cxsmiles",
     "inchikey",
     "confidence",
+    "review",
     "valid",
     "finish_reason",
     "warnings",
@@ -56,6 +60,7 @@ class Reading:
         source: path or name of the picture.
         page: number of the page or frame, from 1.
         id: what the picture is called where it comes from, for one in a table.
+        review: True if the confidence is under what was asked for: a person should look at it.
         scale: bond length in pixels of the original picture.
         model: name of the weights and the device they ran on.
         ms: time for this picture in milliseconds.
@@ -81,6 +86,12 @@ class Reading:
     error: str | None = None
     error_type: str | None = None
     id: str | None = None
+    review: bool = False
+
+    def judged(self, least: float = MIN_CONFIDENCE) -> Reading:
+        """The same, with ``review`` told by the least confidence that is asked for."""
+        review = bool(self.smiles) and self.confidence < least
+        return self if review == self.review else replace(self, review=review)
 
     @property
     def mol(self) -> Chem.Mol | None:

@@ -132,6 +132,7 @@ class ReadingAnswer(BaseModel):
     error: str | None
     error_type: str | None
     id: str | None
+    review: bool
 
 
 class Fault(BaseModel):

@@ -12,6 +12,7 @@ from PIL import Image
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdinchi
 
+from ..files import answered
 from ..picture import PictureError, load
 from ..workers import Reads, failure, named
 
@@ -28,7 +29,7 @@ def read(reader: Reads, source: str, page: int, content: bytes) -> Answered:
         content: of the file.
     """
     try:
-        return None, named(reader.read(content, page=page), source).to_dict()
+        return None, answered(named(reader.read(content, page=page), source)).judged().to_dict()
     except PictureError as err:
         return err.kind, failure(source, page, err, reader.info.get("model")).to_dict()
     except Exception as err:
