@@ -179,7 +179,7 @@ class Document:
         """
         self._check(number)
         if self._pdf is None:
-            sheet = _sheet(self._picture, number - 1, self.source)
+            sheet = _sheet(self._picture, number, self.source)
             size = (float(sheet.size[0]), float(sheet.size[1]))
             return Page(self.source, number, size, sheet, 1.0)
         with _PDFIUM, self._opened(number) as (raw, page):
@@ -187,7 +187,7 @@ class Document:
             dpi = self._dpi(raw, page, size)
             pixels = self._draw(raw, page, size, dpi, number)
             words = tuple(_words(raw, page, size))
-        sheet = _sheet(pixels, 0, self.source)
+        sheet = _sheet(pixels, 1, self.source)
         return Page(self.source, number, size, sheet, sheet.size[1] / size[1], words)
 
     def picture(self, number: int, dpi: float = 100.0) -> Image.Image:
@@ -201,7 +201,7 @@ class Document:
             with _PDFIUM, self._opened(number) as (raw, page):
                 size = _size(raw, page, f"{self.source}: page {number}")
                 return Image.fromarray(self._draw(raw, page, size, dpi, number))
-        ink = _sheet(self._picture, number - 1, self.source).ink
+        ink = _sheet(self._picture, number, self.source).ink
         return Image.fromarray(255 - ink).convert("RGB")
 
     def close(self) -> None:
@@ -329,26 +329,26 @@ def _frames(file: Any) -> int:
         return 1
 
 
-def _sheet(source: Source, frame: int, name: str) -> Sheet:
+def _sheet(source: Source, number: int, name: str) -> Sheet:
     """The ink of a page; none on a blank page, which is no fault."""
     try:
-        sheet = load(source, frame + 1)  # numbers of pages start at 1
+        sheet = load(source, number)
     except PictureError as error:
         if error.kind != "blank":
             raise PictureError(name, error.kind, error.reason) from error
         with_size = source if isinstance(source, np.ndarray) else None
-        shape = with_size.shape[:2] if with_size is not None else _shape(source, frame)
+        shape = with_size.shape[:2] if with_size is not None else _shape(source, number)
         return Sheet(np.zeros(shape, np.uint8), name)
     return Sheet(sheet.ink, name)
 
 
-def _shape(source: Source, frame: int) -> tuple[int, int]:
+def _shape(source: Source, number: int) -> tuple[int, int]:
     """(height, width) of a picture that `load` found blank."""
     if isinstance(source, Image.Image):
         return source.height, source.width
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     with Image.open(file, formats=FORMATS) as image:  # type: ignore[arg-type]
-        image.seek(frame)
+        image.seek(number - 1)
         return image.height, image.width
 
 
