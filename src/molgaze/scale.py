@@ -7,12 +7,14 @@ the reader was taught (`Picture`), and the picture maps places there and back.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
+
+from .marks import Label, fine_marks, letter_factor
 
 MAX_READ_PIXELS = 4_000_000  # of an ink map at reading scale
 MAX_ENLARGEMENT = 4.0
@@ -20,6 +22,8 @@ TARGET_BOND = 23.0  # px, at reading scale
 MARGIN = 8  # px of paper around the ink, at reading scale
 SMALLER = 0.35  # of its size: a picture made so much smaller may lose its thin lines
 PLAIN_INK = 0.45  # mean ink of where ink is, at reading scale, in a drawing of usual lines
+PADDING = 1.5  # px of paper around a letter that is written larger, at reading scale
+HASH = 3.0  # px from dash to dash of a hash that is drawn anew, at reading scale
 
 Floats: TypeAlias = NDArray[np.float32]
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -37,6 +41,9 @@ class Picture:
         size: (height, width) of the original, as seen (EXIF orientation applied).
         bond: estimated bond length in original pixels.
         source: the name of what was read.
+        labels: (N, 6) texts that are written larger than the rest: left, top, right, bottom and
+            the x and y of the point that stayed in its place, in pixels of the ink map.
+        label_factor: ink pixels for one original pixel, in these texts.
     """
 
     ink: Floats
@@ -45,6 +52,8 @@ class Picture:
     size: tuple[int, int]
     bond: float
     source: str
+    labels: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
+    label_factor: float = 1.0
 
     def to_original(self, places: ArrayLike) -> NDArray[np.float64]:
         """Places (..., 2) as (x, y) on the ink map -> (x, y) on the original picture.
@@ -52,12 +61,29 @@ class Picture:
         Both are lengths from the top left corner, so the first pixel's centre is (0.5, 0.5).
         """
         ink = np.asarray(places, np.float64)
+        for *box, x, y in self.labels:
+            ink = self._stretched(ink, box, (x, y), self.factor / self.label_factor)
         return ink / self.factor + np.asarray(self.offset, np.float64)
 
     def from_original(self, places: ArrayLike) -> NDArray[np.float64]:
         """Places (..., 2) as (x, y) on the original picture -> (x, y) on the ink map."""
         original = np.asarray(places, np.float64)
-        return (original - np.asarray(self.offset, np.float64)) * self.factor
+        ink = (original - np.asarray(self.offset, np.float64)) * self.factor
+        larger = self.label_factor / self.factor
+        for left, top, right, bottom, x, y in self.labels:
+            corners = np.array([[left, top], [right, bottom]])
+            box = ((corners - (x, y)) / larger + (x, y)).ravel().tolist()
+            ink = self._stretched(ink, box, (x, y), larger)
+        return ink
+
+    @staticmethod
+    def _stretched(
+        places: NDArray[np.float64], box: list[float], anchor: tuple[float, float], by: float
+    ) -> NDArray[np.float64]:
+        """Places with those in a box (left, top, right, bottom) moved away from a point."""
+        inside = (places >= box[:2]) & (places <= box[2:])
+        moved = (places - anchor) * by + anchor
+        return np.where(inside.all(axis=-1, keepdims=True), moved, places)
 
 
 def at_scale(
@@ -77,9 +103,46 @@ def at_scale(
     """
     if not (target > 0 and bond > 0 and math.isfinite(target) and math.isfinite(bond)):
         raise ValueError(f"bond lengths must be positive, got {target} and {bond}")
-    left, top, right, bottom = box
     factor = min(target / bond, MAX_ENLARGEMENT)
-    factor = min(factor, math.sqrt(MAX_READ_PIXELS / ((right - left) * (bottom - top))))
+    factor = min(factor, math.sqrt(MAX_READ_PIXELS / ((box[2] - box[0]) * (box[3] - box[1]))))
+    size = (ink.shape[0], ink.shape[1])
+    marks = fine_marks(ink, bond, factor)
+    if marks is None:
+        found, offset = _resized(ink, box, factor)
+        return Picture(found, offset, factor, size, bond, source)
+    label_factor = letter_factor(marks.height, bond, factor) if marks.labels else factor
+    larger = label_factor / factor
+    corners = [
+        ((np.array(label.box).reshape(2, 2) - label.anchor) * larger + label.anchor)
+        for label in marks.labels
+    ]
+    ends = np.concatenate([np.array(box, np.float64).reshape(2, 2), *corners])
+    low, high = np.floor(ends.min(axis=0)), np.ceil(ends.max(axis=0))
+    whole = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    found, offset = _resized(marks.ink, whole, factor)
+    found = found.copy()
+    for dashes, spacing in zip(marks.hashes, marks.spacing, strict=True):
+        _hatch(found, (dashes - offset) * factor, spacing * factor)
+    boxes = np.zeros((len(marks.labels), 6))
+    for row, label in zip(boxes, marks.labels, strict=True):
+        anchor = (np.array(label.anchor) - offset) * factor
+        letters = (label.letters.reshape(-1, 2, 2) - label.anchor) * label_factor + anchor
+        for letter in letters.reshape(-1, 4):
+            left, top = (int(v) for v in np.maximum(np.floor(letter[:2] - PADDING), 0))
+            right, bottom = (int(v) for v in np.ceil(letter[2:] + PADDING))
+            found[top:bottom, left:right] = 0
+        row[:4] = (
+            (np.array(label.box).reshape(2, 2) - label.anchor) * label_factor + anchor
+        ).ravel()
+        row[4:] = anchor
+    for row, label in zip(boxes, marks.labels, strict=True):
+        _write(found, label, row[4:], label_factor)
+    return Picture(found, offset, factor, size, bond, source, boxes, label_factor)
+
+
+def _resized(ink: Bytes, box: Box, factor: float) -> tuple[Floats, tuple[float, float]]:
+    """The ink in a box at another scale, with a margin, and the (x, y) of its corner."""
+    left, top, right, bottom = box
     width = math.ceil((right - left) * factor) + 2 * MARGIN
     height = math.ceil((bottom - top) * factor) + 2 * MARGIN
     # The output has whole pixels; the window on the original is a fraction wider than the ink.
@@ -95,9 +158,41 @@ def at_scale(
         reducing_gap=3.0,
     )
     found = np.asarray(grey, np.float32) / np.float32(255)
-    if factor < SMALLER:
-        found = lifted(found)
-    return Picture(found, (x, y), factor, (ink.shape[0], ink.shape[1]), bond, source)
+    return lifted(found) if factor < SMALLER else found, (x, y)
+
+
+def _write(ink: Floats, label: Label, anchor: NDArray[np.float64], factor: float) -> None:
+    """Write a label into the ink map at its own scale, its anchor at a place of the map."""
+    box = np.array(label.box, np.float64).reshape(2, 2)
+    ends = (box - label.anchor) * factor + anchor
+    left, top = (int(v) for v in np.maximum(np.floor(ends[0]), 0))
+    right, bottom = (int(v) for v in np.minimum(np.ceil(ends[1]), ink.shape[::-1]))
+    # The window of whole pixels at reading scale, seen from the label's own corner.
+    x0, y0 = (np.array([left, top]) - anchor) / factor + label.anchor - box[0]
+    x1, y1 = (np.array([right, bottom]) - anchor) / factor + label.anchor - box[0]
+    room = math.ceil(1 / factor) + 2
+    framed = Image.fromarray(np.pad(label.ink, room))
+    x0, x1 = (float(np.clip(v + room, 0, framed.width)) for v in (x0, x1))
+    y0, y1 = (float(np.clip(v + room, 0, framed.height)) for v in (y0, y1))
+    grey = framed.resize(
+        (right - left, bottom - top),
+        Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.HAMMING,
+        box=(x0, y0, x1, y1),
+    )
+    window = ink[top:bottom, left:right]
+    np.maximum(window, np.asarray(grey, np.float32) / np.float32(255), out=window)
+
+
+def _hatch(ink: Floats, dashes: NDArray[np.float64], spacing: float) -> None:
+    """Draw some of the dashes (N, 2, 2) of a hashed bond, as far apart as can be seen."""
+    kept = dashes[:: math.ceil(HASH / spacing)]
+    fine = 4
+    image = Image.new("L", (ink.shape[1] * fine, ink.shape[0] * fine))
+    pen = ImageDraw.Draw(image)
+    for begin, end in kept * fine:
+        pen.line((*begin, *end), fill=255, width=fine)
+    drawn = np.asarray(image.reduce(fine), np.float32) / np.float32(255)
+    np.maximum(ink, drawn, out=ink)
 
 
 def lifted(ink: Floats) -> Floats:
@@ -120,7 +215,7 @@ _ENLARGED_PIXELS = 700_000
 _MAX_SIDES = 400_000  # of pixels along outlines; a drawing has a tenth of it, noise has more
 _INK_LEVEL = 110  # of 255
 _TOLERANCE = 0.9  # original px: the stairs of a slanting 1-bit line stay within it
-_GRID = np.geomspace(4.0, 400.0, 361, dtype=np.float64)  # candidate lengths in px, 1.3 % apart
+_GRID = np.geomspace(4.0, 40_000.0, 721)[:500]  # candidate lengths in px, 1.3 % apart
 
 
 def bond_length(ink: NDArray[np.float32] | Bytes) -> float:
@@ -252,10 +347,42 @@ def _edges(mask: NDArray[np.bool_], pixel: float) -> _Edges | None:
     free_start[partner[linked]] = free[linked]
     total = length + ahead + behind
     ends = free.astype(np.int64) + free_start
-    keep = straight & (total >= 4.0)
+    keep = (
+        straight & (total >= 4.0) & ~_brackets(low, high, length, heading, outline, stroke)[outline]
+    )
     if not keep.any():
         return None
     return _Edges(total[keep], ends[keep], reach[outline[keep]], stroke)
+
+
+def _brackets(
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    length: NDArray[np.float64],
+    heading: NDArray[np.float64],
+    outline: NDArray[np.int64],
+    stroke: float,
+) -> NDArray[np.bool_]:
+    """True for outlines (N,) of square brackets: two slim ones of one height, upright, with feet.
+
+    Args:
+        low: (N, 2) corners of the outlines' boxes, and `high`.
+        high: the opposite corners.
+        length: (E,) of the edges, and `heading` (E, 2), `outline` (E,).
+        heading: unit vectors.
+        outline: of each edge.
+        stroke: width of a line in px.
+    """
+    wide, tall = (high - low).T
+    slim = (wide > 2 * stroke + 1) & (wide < 0.35 * tall)
+    spine = np.zeros(len(low), bool)
+    spine[outline[(np.abs(heading[:, 0]) < 0.04) & (length > 0.8 * tall[outline])]] = True
+    found = np.flatnonzero(slim & spine)
+    ends = np.stack([low[found, 1], high[found, 1]], 1)
+    like = (np.abs(ends[:, None] - ends[None]) < 3 * stroke).all(axis=2).sum(axis=1) > 1
+    is_bracket = np.zeros(len(low), bool)
+    is_bracket[found[like]] = True
+    return is_bracket
 
 
 def _outlines(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -310,12 +437,13 @@ def _walk_cycles(following: list[int]) -> tuple[list[int], list[int]]:
     starts: list[int] = []
     done = bytearray(len(following))
     first = 0 if following else -1
+    add = order.append  # looked up once: this loop is a fifth of the estimate's time
     while first >= 0:
         starts.append(len(order))
         here = first
         while not done[here]:
             done[here] = 1
-            order.append(here)
+            add(here)
             here = following[here]
         first = done.find(0, first)
     return order, starts
@@ -336,14 +464,14 @@ def _corners(
     if points.shape[0] == 0:
         return np.zeros((0, 2)), np.zeros(0, np.int64)
     counts, names = counts[large], np.flatnonzero(large)
-    starts = np.r_[0, np.cumsum(counts)[:-1]]
+    starts = np.cumsum(counts) - counts
 
     # Start each outline at its point farthest from the middle, a true corner, and close it.
     middle = np.add.reduceat(points, starts) / counts[:, None]
     away = ((points - np.repeat(middle, counts, axis=0)) ** 2).sum(axis=1)
     top = _first_peaks(away, starts, counts) - starts
     closed = counts + 1
-    begin = np.r_[0, np.cumsum(closed)[:-1]]
+    begin = np.cumsum(closed) - closed
     inside = np.arange(int(closed.sum())) - np.repeat(begin, closed)
     turned = (inside + np.repeat(top, closed)) % np.repeat(counts, closed)
     path = points[np.repeat(starts, closed) + turned]
@@ -362,7 +490,7 @@ def _corners(
         if left.size == 0:
             break
         between = right - left - 1
-        first = np.r_[0, np.cumsum(between)[:-1]]
+        first = np.cumsum(between) - between
         index = np.arange(int(between.sum())) + np.repeat(left + 1 - first, between)
         chord = path[right] - path[left]
         size = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-9)
@@ -373,7 +501,7 @@ def _corners(
         split = distance[peak] > tolerance
         cut = index[peak[split]]
         chosen[cut] = True
-        left, right = np.r_[left[split], cut], np.r_[cut, right[split]]
+        left, right = np.concatenate([left[split], cut]), np.concatenate([cut, right[split]])
     chosen[begin + counts] = False  # the same point as the start
     found = np.flatnonzero(chosen)
     return path[found], np.repeat(names, closed)[found]
@@ -390,20 +518,22 @@ def _first_peaks(
 
 def _vote(edges: _Edges) -> float:
     """The length in working pixels that gathers most edges."""
+    longest = max(1.2 * float(edges.length.max()), 8.0)
+    grid = _GRID[: np.searchsorted(_GRID, longest)]
     # A bond between two labels is a stroke alone, and shows but a part of its length.
     alone = (edges.ends == 2) & (edges.reach < 1.25 * edges.length)
     trust = np.array([1.0, 0.35, 0.2])[edges.ends]
-    apart = np.log(_GRID)[:, None] - np.log(edges.length)[None, :]
+    apart = np.log(grid)[:, None] - np.log(edges.length)[None, :]
     near = np.exp(-0.5 * (apart / 0.08) ** 2)
-    whole = np.clip(edges.reach[None, :] / _GRID[:, None] - 0.7, 0.1, 0.7)  # letters are small
+    whole = np.clip(edges.reach[None, :] / grid[:, None] - 0.7, 0.1, 0.7)  # letters are small
     whole[:, alone] = 0.3
     votes = near * trust * whole * edges.length**1.5  # (candidates, edges)
-    support = votes.sum(axis=1) * _GRID**0.3
+    support = votes.sum(axis=1) * grid**0.3
     best = int(np.argmax(support))
     # Where all atoms are lettered, letters have most of the straight edges: they sit in outlines
     # of their own height, among strokes much longer than theirs.
-    small = edges.reach < 2.2 * _GRID[best]
-    longer = np.count_nonzero(edges.length > 1.7 * _GRID[best])
+    small = edges.reach < 2.2 * grid[best]
+    longer = np.count_nonzero(edges.length > 1.7 * grid[best])
     if votes[best, small].sum() > 0.5 * votes[best].sum() and longer >= 0.3 * near[best].sum():
-        best = int(np.argmax(np.where(1.5 * _GRID[best] < _GRID, support, 0.0)))
-    return float(_GRID[best])
+        best = int(np.argmax(np.where(1.5 * grid[best] < grid, support, 0.0)))
+    return float(grid[best])
