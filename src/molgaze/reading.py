@@ -38,7 +38,15 @@ COLUMNS = (
     "ms",
     "error",
     "error_type",
+    "x0",
+    "y0",
+    "x1",
+    "y1",
+    "found",
+    "number",
 )
+
+SIDES = ("x0", "y0", "x1", "y1")  # the columns of a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,10 @@ class Reading:
         model: name of the weights and the device they ran on.
         ms: time for this picture in milliseconds.
         error, error_type: message and class name if the picture could not be read.
+        box: left, top, right, bottom of the drawing where it was found on a page; then it, the
+            places, the molfile and the scale are in the page's units, points of a PDF or pixels.
+        found: probability, 0 to 1, that what was found on a page is a drawing.
+        number: what the compound is called on the page, such as ``12a``.
     """
 
     smiles: str | None = None
@@ -87,6 +99,9 @@ class Reading:
     error_type: str | None = None
     id: str | None = None
     review: bool = False
+    box: tuple[float, float, float, float] | None = None
+    found: float | None = None
+    number: str | None = None
 
     def judged(self, least: float = MIN_CONFIDENCE) -> Reading:
         """The same, with ``review`` told by the least confidence that is asked for."""
@@ -141,24 +156,28 @@ class Reading:
             for name in ("tokens", "probabilities", "warnings"):
                 if name in kept:
                     kept[name] = tuple(kept[name])
+            if kept.get("box") is not None:
+                x0, y0, x1, y1 = map(float, kept["box"])
+                kept["box"] = (x0, y0, x1, y1)
             if "places" in kept:
                 kept["places"] = tuple((_number(x), _number(y)) for x, y in kept["places"])
             if "alternatives" in kept:
                 kept["alternatives"] = tuple(
                     (a["smiles"], a["confidence"]) for a in kept["alternatives"]
                 )
-        except (TypeError, KeyError) as err:
+        except (TypeError, KeyError, ValueError) as err:
             raise ValueError(f"not a reading: {err}") from err
         return cls(**kept)
 
     def row(self) -> dict[str, str | int | float | bool | None]:
         """One flat row with the keys of :data:`COLUMNS`; lists are joined by ``; ``."""
         row: dict[str, str | int | float | bool | None] = {
-            name: _finite(getattr(self, name)) for name in COLUMNS
+            name: _finite(getattr(self, name)) for name in COLUMNS if name not in SIDES
         }
+        row |= dict(zip(SIDES, self.box or (None,) * 4, strict=True))
         row["warnings"] = "; ".join(self.warnings)
         row["alternatives"] = "; ".join(f"{s} {c:.4g}" for s, c in self.alternatives)
-        return row
+        return {name: row[name] for name in COLUMNS}
 
     def _repr_png_(self) -> bytes | None:
         return draw(self.mol)
