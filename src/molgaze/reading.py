@@ -99,7 +99,7 @@ class Reading:
     error_type: str | None = None
     id: str | None = None
     review: bool = False
-    box: tuple[float, float, float, float] | None = None
+    box: tuple[float, ...] | None = None
     found: float | None = None
     number: str | None = None
 
@@ -157,8 +157,8 @@ class Reading:
                 if name in kept:
                     kept[name] = tuple(kept[name])
             if kept.get("box") is not None:
-                x0, y0, x1, y1 = map(float, kept["box"])
-                kept["box"] = (x0, y0, x1, y1)
+                left, top, right, bottom = kept["box"]
+                kept["box"] = tuple(map(float, (left, top, right, bottom)))
             if "places" in kept:
                 kept["places"] = tuple((_number(x), _number(y)) for x, y in kept["places"])
             if "alternatives" in kept:
