@@ -7,16 +7,23 @@ other ink taken off, to whoever judges and reads it.
 
 from __future__ import annotations
 
+import base64
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from .components import Components, components
-from .gaze import MAX_CELLS, Net
-from .picture import Bytes, Sheet
+from .document import Document, Page
+from .gaze import MAX_CELLS, Net, WeightsError
+from .picture import PictureError, Source
+from .reading import Reading
+from .scale import MAX_ENLARGEMENT, TARGET_BOND, Bytes, bond_length
 from .sites import padded, sites
 
 INK_LEVEL = 64  # of 255: darker than this is ink
@@ -36,6 +43,8 @@ WIDEST = 8.0  # letters: of what may be letters that touch
 WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
 GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
 EDGE = 2  # px round a component that belong to it
+MARGIN = 8  # px of paper round a region that is shown to the reader
+LEAST_CHANCE = 0.5  # that a region is a drawing, for it to be read
 HEAD = "drawing_head"  # key of the encoder's metadata
 MAX_REGIONS = 300  # of a page, the largest first
 
@@ -126,7 +135,7 @@ class Layout:
         short = is_line & ((count < SURE_LINE) | (in_line == 1))
         if short.any():
             is_bond = ~(self.is_text | self.is_thick) & (self._reach > tallest)
-            is_bond |= self._is_bond & ~_share_inside(boxes, lines.boxes[is_line], lines.size)
+            is_bond |= self._is_bond & ~_centred_in(boxes, lines.boxes[is_line], lines.size)
             near = _spread(self.parts.mask(is_bond), TOUCH * size)
             for k in np.flatnonzero(short[line]).tolist():
                 left, top, right, bottom = letters[k].tolist()
@@ -136,7 +145,7 @@ class Layout:
         # What lies in a line of text belongs to it: slashes, dots, accents, letters that touch.
         line_boxes = lines.boxes[is_line]
         if len(line_boxes):
-            inside |= (height <= 2 * size) & _share_inside(boxes, line_boxes, lines.size)
+            inside |= (height <= 2 * size) & _centred_in(boxes, line_boxes, lines.size)
         return inside
 
     def _regions(self) -> list[Region]:
@@ -294,7 +303,7 @@ def _slanting(parts: Components, letter: float) -> Mask:
     """Whether each component is a thin straight stick at an angle, as bonds are and letters not."""
     length, breadth, angle = _sticks(parts)
     thin = breadth < np.maximum(0.28 * letter, 3.0)
-    return thin & (length > 3.5 * breadth) & (angle > 15) & (angle < 75)
+    return np.asarray(thin & (length > 3.5 * breadth) & (angle > 15) & (angle < 75))
 
 
 def _spread(mask: Mask, reach: float) -> Mask:
@@ -304,15 +313,18 @@ def _spread(mask: Mask, reach: float) -> Mask:
 
 def _shifted(mask: Mask, reach: int, axis: int) -> Mask:
     """A mask or-ed with itself moved by up to `reach` pixels both ways along an axis."""
-    out = mask if axis else mask.T
-    done = 0
+    out, done = mask, 0
     while done < reach:
         step = min(done + 1, reach - done)  # what is spread by d covers gaps of d
         wide = out.copy()
-        wide[:, step:] |= out[:, :-step]
-        wide[:, :-step] |= out[:, step:]
+        if axis:
+            wide[:, step:] |= out[:, :-step]
+            wide[:, :-step] |= out[:, step:]
+        else:
+            wide[step:] |= out[:-step]
+            wide[:-step] |= out[step:]
         out, done = wide, done + step
-    return out if axis else out.T
+    return out
 
 
 def _gathered(
@@ -350,26 +362,20 @@ def _owners(parts: Components, y: NDArray[np.int64], x: NDArray[np.int64]) -> ND
     """The components that some pixels of theirs belong to."""
     stride = parts.size[1] + 2
     starts = parts.runs[:, 0] * stride + parts.runs[:, 1]
-    return parts.owner[np.searchsorted(starts, y * stride + x, "right") - 1]
+    return np.asarray(parts.owner[np.searchsorted(starts, y * stride + x, "right") - 1])
 
 
-def _share_inside(
-    boxes: NDArray[np.int64], areas: NDArray[np.int64], size: tuple[int, int]
-) -> Mask:
+def _centred_in(boxes: NDArray[np.int64], areas: NDArray[np.int64], size: tuple[int, int]) -> Mask:
     """Whether the middle of each box lies in one of the areas."""
-    cover = np.zeros((size[0] + 1, size[1] + 1), np.int32)
+    cover = np.zeros(size, bool)
     for left, top, right, bottom in areas.tolist():
-        cover[top, left] += 1
-        cover[top, right] -= 1
-        cover[bottom, left] -= 1
-        cover[bottom, right] += 1
-    cover = cover.cumsum(0).cumsum(1)
+        cover[top:bottom, left:right] = True
     x, y = (boxes[:, 0] + boxes[:, 2]) // 2, (boxes[:, 1] + boxes[:, 3]) // 2
-    return np.asarray(cover[y, x] > 0)
+    return np.asarray(cover[y, x])
 
 
 def _around(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)]
+    return np.asarray(np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)])
 
 
 def _within(boxes: NDArray[np.int64], box: NDArray[np.int64]) -> Mask:
@@ -390,11 +396,202 @@ def summary(net: Net, layout: Layout, region: Region) -> NDArray[np.float32] | N
     The mean and the maximum of the features of its inked cells, and the logarithms of their number
     and of the length of a bond in letters.
     """
-    sheet = Sheet(layout.shown(region))
-    picture = sheet.at_scale()
-    found = sites(padded(picture.ink))
+    ink = layout.shown(region)
+    bond = bond_length(ink)
+    factor = min(TARGET_BOND / bond, MAX_ENLARGEMENT, 2000 / max(ink.shape))
+    size = (max(round(ink.shape[1] * factor), 1), max(round(ink.shape[0] * factor), 1))
+    way = Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.HAMMING
+    grey = Image.fromarray(ink).resize(size, way, reducing_gap=3.0)
+    found = sites(padded(np.asarray(grey, np.float32) / np.float32(255)))
     if not 0 < len(found.cells) <= MAX_CELLS or not found.inked.any():
         return None
     features = net.encode(found)[0][1:][found.inked]
-    sizes = [math.log(len(features)), math.log(sheet.bond / layout.letter)]
+    sizes = [math.log(len(features)), math.log(bond / layout.letter)]
     return np.concatenate([features.mean(0), features.max(0), sizes]).astype(np.float32)
+
+
+@dataclass(eq=False)
+class Finding:
+    """A region that looks like a drawing, and those inside it that do so too."""
+
+    region: Region
+    probability: float
+    inner: list[Finding]
+
+
+def findings(net: Net, layout: Layout) -> list[Finding]:
+    """The regions of a page that look like drawings of molecules, each with those inside it.
+
+    Raises:
+        WeightsError: the weights have no head for pages.
+    """
+    stored = net.metadata.get(HEAD)
+    if stored is None:
+        raise WeightsError("these weights cannot find molecules on pages: export them anew")
+    weights = np.frombuffer(base64.b64decode(stored), "<f4").astype(np.float64)
+    outer: list[Finding] = []
+    for region in reversed(layout.regions):  # the smallest first
+        seen = summary(net, layout, region)
+        if seen is None:
+            continue
+        chance = 1 / (1 + math.exp(-float(np.clip(seen @ weights[:-1] + weights[-1], -30, 30))))
+        if chance < LEAST_CHANCE:
+            continue
+        own = set(region.parts.tolist())
+        inner = [f for f in outer if not own.isdisjoint(f.region.parts.tolist())]
+        if len(inner) == 1 and _is_same_drawing(inner[0], region):
+            # One drawing at two gaps: the middle gap is the usual one.
+            if abs(region.gap - 1) > abs(inner[0].region.gap - 1):
+                continue
+            inner = inner[0].inner
+        outer = [f for f in outer if f not in inner and own.isdisjoint(f.region.parts.tolist())]
+        outer.append(Finding(region, chance, inner))
+    return outer
+
+
+def _is_same_drawing(inner: Finding, region: Region) -> bool:
+    """Whether a region shows the drawing that is inside it, with letters more or fewer."""
+    return not inner.inner
+
+
+# --- reading ---
+
+Read = Callable[[Bytes], Reading]
+
+
+def find(
+    net: Net, read: Read, source: Source, pages: Iterable[int] | None = None
+) -> Iterator[Reading]:
+    """Every molecule that is drawn in a document, page by page, from top to bottom.
+
+    Args:
+        net: the encoder, with a head for pages.
+        read: reads one drawing, given as grey paper (h, w) uint8, 255 paper.
+        source: a PDF, a TIFF of several pages or a picture: path, bytes, file, image or array.
+        pages: numbers of the pages, from 1; all of them if None.
+
+    Yields:
+        A reading for every drawing, with its page, its box and its places on the page, also for
+        those that can't be read; and one for every page that can't be drawn.
+
+    Raises:
+        PictureError: the document can't be opened.
+        WeightsError: the weights have no head for pages.
+    """
+    with Document(source) as document:
+        for number in range(1, len(document) + 1) if pages is None else pages:
+            try:
+                page = document.page(number)
+            except PictureError as error:
+                yield Reading(
+                    source=document.source,
+                    page=number,
+                    finish_reason="error",
+                    error=str(error),
+                    error_type=type(error).__name__,
+                )
+                continue
+            yield from read_page(net, read, page)
+
+
+def read_page(net: Net, read: Read, page: Page) -> list[Reading]:
+    """Every molecule that is drawn on a page, from top to bottom; see :func:`find`."""
+    layout = Layout(page.sheet.ink)
+    found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
+    found.sort(key=lambda one: (one.region.box[1], one.region.box[0]))
+    return [_on_page(one, page) for one in found]
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A region and what was read in it; places in pixels of the page's ink map."""
+
+    region: Region
+    probability: float
+    reading: Reading
+
+
+def _read(layout: Layout, read: Read, finding: Finding) -> list[_Read]:
+    """Read a region, and those inside it if there are two or more: they stand if they read better
+    than the whole.
+    """
+    whole = _read_alone(layout, read, finding.region, finding.probability)
+    inner = [one for inside in finding.inner for one in _read(layout, read, inside)]
+    if len(inner) < 2:
+        return [whole]
+    return inner if _is_split(whole.reading, [one.reading for one in inner]) else [whole]
+
+
+def _is_split(whole: Reading, parts: Sequence[Reading]) -> bool:
+    """Whether the parts are the drawings, not the whole: the whole is no molecule or several, or is
+    less sure than they are.
+    """
+    sure = [part.confidence for part in parts if part.smiles]
+    if whole.smiles is None or len(sure) < 2:
+        return len(sure) >= 2
+    return "." in whole.smiles or float(np.mean(sure)) > whole.confidence
+
+
+def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> _Read:
+    ink = layout.shown(region, MARGIN)
+    try:
+        reading = read(255 - ink)
+    except PictureError as error:
+        reading = Reading(
+            finish_reason="error", error=error.reason, error_type=type(error).__name__
+        )
+    return _Read(region, probability, reading)
+
+
+def _on_page(one: _Read, page: Page) -> Reading:
+    """A reading as it is on the page: places, molfile, box, in the page's units."""
+    scale = page.scale
+    x0, y0, x1, y1 = (round(v / scale, 2) for v in one.region.box)
+    left, top = one.region.box[0] - MARGIN, one.region.box[1] - MARGIN
+    reading = one.reading
+    error = reading.error
+    if error is None and reading.smiles is None:
+        error = "no molecule was read here"
+    return replace(
+        reading,
+        source=page.source,
+        page=page.number,
+        box=(x0, y0, x1, y1),
+        found=one.probability,
+        places=tuple(((x + left) / scale, (y + top) / scale) for x, y in reading.places),
+        molfile=moved(reading.molfile, (left, top), scale) if reading.molfile else None,
+        scale=reading.scale / scale if reading.scale else None,
+        error=error,
+        error_type=reading.error_type or ("MoleculeError" if error else None),
+    )
+
+
+_V2000 = re.compile(r"^( {0,9}-?\d+\.\d{4})( {0,9}-?\d+\.\d{4})( {0,9}-?\d+\.\d{4} )", re.M)
+_V3000 = re.compile(r"^(M  V30 \d+ \S+ )(-?[\d.]+) (-?[\d.]+) (-?[\d.]+ )", re.M)
+
+
+def moved(molfile: str, corner: tuple[float, float], scale: float) -> str:
+    """A molfile whose coordinates are moved from a cut-out to its page.
+
+    Args:
+        molfile: V2000 or V3000, y upwards.
+        corner: (x, y) of the cut-out's top left corner, in its own pixels.
+        scale: pixels for one unit of the page.
+    """
+
+    def place(x: str, y: str) -> tuple[float, float]:
+        return (float(x) + corner[0]) / scale, (float(y) - corner[1]) / scale
+
+    def old(line: re.Match[str]) -> str:
+        x, y = place(line[1], line[2])
+        return f"{x:10.4f}{y:10.4f}{line[3]}"
+
+    def new(line: re.Match[str]) -> str:
+        x, y = place(line[2], line[3])
+        return f"{line[1]}{x:.6f} {y:.6f} {line[4]}"
+
+    head, mark, rest = molfile.partition("V3000")
+    if mark:
+        return head + mark + _V3000.sub(new, rest)
+    head, mark, rest = molfile.partition("V2000")
+    return head + mark + _V2000.sub(old, rest)

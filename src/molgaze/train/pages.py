@@ -30,7 +30,7 @@ from ..components import components
 from ..gaze import Net
 from ..page import HEAD, INK_LEVEL, Layout, summary
 from ..picture import PictureError
-from .corpus import Corpus
+from .corpus import Corpus, drawable, layout
 from .draw import fonts, usual_fonts
 from .hands import hand
 
@@ -39,6 +39,7 @@ Ink = NDArray[np.uint8]
 
 SIZE = (1500, 1650)  # px, height and width of a drawn page at 200 dots an inch
 WHOLE = 0.93  # share of a molecule's ink in a region, from which on it is the molecule
+SMALL = 0.2  # share of small molecules
 PURE = 0.95  # share of a region's ink that is one molecule's, from here on
 PENALTY = 3.0  # on the squared weights, for features of unit variance
 
@@ -141,6 +142,7 @@ def _table(rng: Rng, width: int, size: float) -> Ink:
 def _curve(rng: Rng, count: int) -> NDArray[np.float64]:
     kind = rng.integers(5)
     x = np.linspace(0, 1, count)
+    y: NDArray[np.float64]
     if kind == 0:
         y = np.cumsum(rng.normal(0, 1, count))
     elif kind == 1:
@@ -148,14 +150,12 @@ def _curve(rng: Rng, count: int) -> NDArray[np.float64]:
     elif kind == 2:
         y = np.sin(x * rng.uniform(3, 40)) * np.exp(-x * rng.uniform(0, 4))
     elif kind == 3:
-        y = sum(
-            rng.random() * np.exp(-(((x - rng.random()) / rng.uniform(0.005, 0.1)) ** 2))
-            for _ in range(6)
-        )
+        tops = rng.random((6, 2))
+        widths = rng.uniform(0.005, 0.1, 6)[:, None]
+        y = (tops[:, :1] * np.exp(-(((x - tops[:, 1:]) / widths) ** 2))).sum(0)
     else:
         y = x ** rng.uniform(0.3, 3) + rng.normal(0, 0.03, count)
-    y = np.asarray(y, np.float64)
-    return (y - y.min()) / max(float(np.ptp(y)), 1e-9)
+    return np.asarray((y - y.min()) / max(float(np.ptp(y)), 1e-9))
 
 
 def _plot(rng: Rng, width: int, size: float) -> Ink:
@@ -180,18 +180,18 @@ def _plot(rng: Rng, width: int, size: float) -> Ink:
     for k in range(int(rng.integers(1, 5))):
         count = int(rng.integers(4, 12)) if bars else int(rng.integers(4, 200))
         values = _curve(rng, count)
-        x = np.linspace(left, right, count)
-        y = bottom - values * (bottom - top) * 0.9
+        xs = np.linspace(left, right, count).tolist()
+        ys = (bottom - values * (bottom - top) * 0.9).tolist()
         if bars:
             half = (right - left) / count / 4
-            for a, b in zip(x, y, strict=True):
+            for a, b in zip(xs, ys, strict=True):
                 grey = int(rng.integers(0, 256))
                 pen.rectangle([a + k * 2 - half, b, a + half, bottom], grey, 255, 1)
             break
-        pen.line(list(zip(x, y, strict=True)), int(rng.integers(130, 256)), line)
+        pen.line(list(zip(xs, ys, strict=True)), int(rng.integers(130, 256)), line)
         if count < 40 and rng.random() < 0.7:
             r, form = size * rng.uniform(0.15, 0.4), rng.integers(4)
-            for a, b in zip(x.tolist(), y.tolist(), strict=True):
+            for a, b in zip(xs, ys, strict=True):
                 if form == 0:
                     pen.ellipse([a - r, b - r, a + r, b + r], 255 if k % 2 else 0, 255, 1)
                 elif form == 1:
@@ -215,15 +215,16 @@ def _spectrum(rng: Rng, width: int, size: float) -> Ink:
                 label = f"{rng.uniform(50, 900):.{rng.integers(0, 3)}f}"
                 pen.text((x - size, base - high - size * 1.2), label, 255, font)
     else:
-        x = np.arange(width)
-        y = rng.normal(0, 0.003, width)
+        across = np.arange(width)
+        trace = rng.normal(0, 0.003, width)
         for _ in range(int(rng.integers(4, 25))):
             middle, split = rng.uniform(0, width), int(rng.integers(1, 5))
             for j in range(split):
                 at = middle + j * rng.uniform(3, 6)
-                y += rng.random() / (1 + ((x - at) / rng.uniform(0.8, 2)) ** 2)
-        y = base - y / y.max() * (base - size)
-        pen.line(list(zip(x, y, strict=True)), 255, int(rng.integers(1, 3)))
+                trace += rng.random() / (1 + ((across - at) / rng.uniform(0.8, 2)) ** 2)
+        trace = base - trace / trace.max() * (base - size)
+        line = list(zip(across.tolist(), trace.tolist(), strict=True))
+        pen.line(line, 255, int(rng.integers(1, 3)))
     pen.line([(0, base), (width, base)], 255, 1)
     for k in range(11):
         pen.line([(k * width / 10, base), (k * width / 10, base + size * 0.4)], 255, 1)
@@ -395,9 +396,9 @@ def _photograph(rng: Rng, width: int, size: float) -> Ink:
     lanes = int(rng.integers(4, 14))
     for lane in range(lanes):
         for _ in range(int(rng.integers(1, 9))):
-            y, thick = rng.uniform(0, height), rng.uniform(0.2, 0.8) * size
-            x = (lane + 0.2) * width / lanes
-            box = [x, y, x + 0.6 * width / lanes, y + thick]
+            top, thick = rng.uniform(0, height), rng.uniform(0.2, 0.8) * size
+            left = (lane + 0.2) * width / lanes
+            box = [left, top, left + 0.6 * width / lanes, top + thick]
             pen.rectangle(box, int(rng.integers(120, 256)))
     soft = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(1, 4))))
     grain = rng.normal(0, 8, (height, width))
@@ -407,11 +408,12 @@ def _photograph(rng: Rng, width: int, size: float) -> Ink:
 def _shipped() -> Ink | None:
     """A photograph that comes with matplotlib, if that is installed."""
     try:
-        from matplotlib import cbook  # noqa: PLC0415
+        import matplotlib  # noqa: PLC0415
 
-        with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
+        path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+        with Image.open(path) as image:
             return np.array(image.convert("L"))
-    except (ImportError, OSError, ValueError, KeyError):
+    except (ImportError, OSError):
         return None
 
 
@@ -475,6 +477,22 @@ OTHERS: tuple[Callable[[Rng, int, float], Ink], ...] = (
 
 
 # --- molecules ---
+
+
+def supply(data: Sequence[Path], seed: int) -> Iterator[Chem.Mol]:
+    """Laid-out molecules of all sizes without end, a fifth of them small, as reagents are."""
+    rng = np.random.default_rng([seed, 8])
+    corpus = Corpus(data, [seed, 7], pool=60, uses=2)
+    usual = iter(corpus)
+    while True:
+        if rng.random() > SMALL:
+            yield next(usual)
+            continue
+        mol = None
+        while mol is None or not (4 <= mol.GetNumAtoms() <= 12 and layout(mol, rng)):
+            smiles = corpus.smiles()
+            mol = drawable(smiles) if len(smiles) < 24 else None
+        yield mol
 
 
 def _molecule(mol: Chem.Mol, rng: Rng, bond: float) -> Ink:
@@ -577,7 +595,7 @@ def _paste(page: Drawn, block: Ink, x: int, y: int, number: int = 0) -> int:
     page.ink[window] = np.maximum(page.ink[window], block)
     if number:
         page.owner[window] = np.where(block >= INK_LEVEL // 2, number, page.owner[window])
-    return y + block.shape[0]
+    return int(y + block.shape[0])
 
 
 def _spoil(page: Drawn, rng: Rng) -> None:
@@ -610,22 +628,22 @@ def page_examples(net: Net, page: Drawn, rng: Rng) -> list[tuple[NDArray[np.floa
 
     Regions that are a part of a molecule, or hold two, are left out.
     """
-    layout = Layout(page.ink)
+    found_on = Layout(page.ink)
     total = np.bincount(page.owner[page.ink >= INK_LEVEL].ravel())
-    regions = layout.regions
+    regions = found_on.regions
     if len(regions) > 60:
         regions = [regions[int(k)] for k in rng.choice(len(regions), 60, replace=False)]
     found = []
     for region in regions:
         left, top, right, bottom = region.box
-        mask = layout.parts.mask(region.parts, region.box)
+        mask = found_on.parts.mask(region.parts, region.box)
         own = np.bincount(page.owner[top:bottom, left:right][mask], minlength=len(total))
         best = int(own[1:].argmax()) + 1 if len(own) > 1 else 0
         pure = own[best] / max(own.sum(), 1) if best else 0.0
         whole = own[best] / max(total[best], 1) if best else 0.0
         is_molecule = pure > PURE and whole > WHOLE
         if is_molecule or own[1:].sum() < 0.05 * own.sum():
-            vector = summary(net, layout, region)
+            vector = summary(net, found_on, region)
             if vector is not None:
                 found.append((vector, is_molecule))
     return found
@@ -657,7 +675,7 @@ def fit(
         if np.abs(step).max() < 1e-5:
             break
     plain = beta[:-1] / spread
-    return np.r_[plain, beta[-1] - plain @ mean]
+    return np.asarray(np.r_[plain, beta[-1] - plain @ mean])
 
 
 def fit_head(
@@ -678,7 +696,7 @@ def fit_head(
     """
     net = Net(folder, "cpu", 1)
     rng = np.random.default_rng(seed)
-    molecules = iter(Corpus(data, [seed, 7], pool=300, uses=2))
+    molecules = supply(data, seed)
     found: list[tuple[NDArray[np.float32], bool]] = []
     end = time.monotonic() + 60 * minutes
     for drawn, example in enumerate(_by_page(net, molecules, rng)):
