@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -28,7 +29,8 @@ from stub import Stub
 
 from molgaze import batch as batches
 from molgaze import workers
-from molgaze.batch import Inputs, Journal, JournalError, Summary, batch, told
+from molgaze.batch import Inputs, Journal, JournalError, Summary, batch
+from molgaze.cli import _told as told
 from molgaze.inputs import Item, tiff_pages
 from molgaze.reading import Reading
 from molgaze.workers import Worker, WorkerError, Workers
@@ -424,6 +426,7 @@ def test_a_run_and_its_tables(tmp_path: Path) -> None:
     assert len(list(Chem.SDMolSupplier(str(outs[1])))) == 9
     assert len(outs[2].read_text().splitlines()) == 9
     assert "11 pictures; 2 not read" in told(done)
+    assert done.review == 6  # the stub is sure of what Pillow can open
 
     before = [out.read_bytes() for out in outs]
     for out in outs:
@@ -636,32 +639,15 @@ def test_what_some_systems_lack_is_not_imported(file: Path) -> None:
     assert not found & {"fcntl", "msvcrt", "resource", "pwd", "grp", "termios", "winreg"}
 
 
-# ---- the line on the terminal ---------------------------------------------------------------
-
-
-def test_bar() -> None:
-    bar = batches._Bar(range(1000))
-    for _ in range(100):
-        if bar._total == 1000:
-            break
-        time.sleep(0.01)
-    bar.line(500, 0, 100.0)
-    assert bar.line(510, 10, 101.0) == "[##########----------] 510/1,000  10.0/s  0:49 left"
-    bar._total = None
-    assert bar.line(520, 20, 102.0) == "520 pictures  10.0/s"
-    assert [batches._span(s) for s in (5, 65, 3700, 200_000)] == [
-        "0:05",
-        "1:05",
-        "1:01:40",
-        "2 days",
-    ]
+# ---- what is told ---------------------------------------------------------------------------
 
 
 def test_told() -> None:
-    done = Summary(pictures=1200, resumed=200, seconds=10, stopped=2)
+    done = Summary(pictures=1200, resumed=200, seconds=10, stopped=2, review=7)
     done.counted(Reading(finish_reason="no molecule"))
     assert told(done) == (
         "1,200 pictures; 200 of them in the journal before; 1 not read (1 no molecule); "
+        "7 to be looked at (column review); "
         "100.0 a second; stopped: the same command goes on from here"
     )
 
@@ -681,9 +667,10 @@ def test_tables_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
 @pytest.fixture
 def molgaze(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command line with the stub for its reader."""
+    from molgaze import reader
     from molgaze.cli import main
 
-    monkeypatch.setattr(batches, "Reader", stub.reader)
+    monkeypatch.setattr(reader, "Reader", stub.reader)
     return main
 
 
@@ -694,37 +681,87 @@ def test_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pictures = folder(tmp_path / "in", 3)
-    out, more = str(tmp_path / "o.csv"), str(tmp_path / "o.sdf")
-    assert molgaze(["batch", str(pictures), "-o", out, "-o", more, "--workers", "1"]) == 0
+    out, more = str(tmp_path / "o.csv"), str(tmp_path / "o.sdf.gz")
+    line = ["batch", str(pictures), "-o", out, "--workers", "1", "--min-confidence", "0"]
+    assert molgaze([*line, "-o", more]) == 0
     said = capsys.readouterr()
     assert said.out == ""
     assert "3 pictures" in said.err
     assert len(table(Path(out))) == 3
+    assert gzip.decompress(Path(more).read_bytes()).count(b"$$$$") == 3
     (pictures / "z.png").write_bytes(b"bad")
+    (pictures / "paper.pdf").write_bytes(b"x")
     listed = tmp_path / "list"
     listed.write_text(f"{pictures}\n")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert molgaze(["batch", "--files-from", str(listed), "-o", out, "--workers", "1"]) == 1
+    line[1:2] = ["--files-from", str(listed)]
+    assert molgaze(line) == 1
     said = capsys.readouterr()
     assert "1 not read (1 PictureError)" in said.err
-    assert molgaze(["batch", str(pictures), "-o", out, "-q", "--beam", "2"]) == 1
+    assert f"molgaze: {pictures}/z.png: not a picture\n" in said.err
+    assert f"molgaze: {pictures}: 1 file was skipped" in said.err
+    assert "(1 .pdf)" in said.err
+    monkeypatch.undo()
+    monkeypatch.setattr("molgaze.reader.Reader", stub.reader)
+    assert molgaze([*line, "-q"]) == 1
+    assert capsys.readouterr().err == ""
+    assert molgaze([*line, "-q", "--beam", "2"]) == 3
     assert "beam" in capsys.readouterr().err
-    assert molgaze(["batch", str(pictures), "-o", out, "--weights", "x", "--restart"]) == 3
+    assert molgaze([*line, "--weights", "x", "--restart"]) == 3
     assert "no weights" in capsys.readouterr().err
+    with Journal(f"{out}.journal"):
+        assert molgaze(line) == 3
+    assert "another run is writing" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        [],
-        ["x"],
-        ["x", "-o", "a.txt"],
-        ["x", "-o", "a.csv", "--workers", "0"],
-        ["x", "-o", "a.csv", "--timeout", "0"],
-        ["--files-from", "gone", "-o", "a.csv"],
-    ],
-)
-def test_wrong_commands(molgaze: Any, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert molgaze(["batch", *given]) in (1, 2)
-    assert capsys.readouterr().err
-    assert not Path("a.csv.journal").exists()
+def test_rows_under_the_threshold_are_marked_without_being_read_again(
+    molgaze: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = folder(tmp_path / "in", 4)
+    out = tmp_path / "o.csv"
+    line = ["batch", str(pictures), "-o", str(out), "--workers", "1", "--min-confidence"]
+    assert molgaze([*line, "0"]) == 0
+    confidences = [float(r["confidence"]) for r in table(out)]
+    middle = sorted(confidences)[2]
+    capsys.readouterr()
+    assert molgaze([*line, str(middle)]) == 1
+    said = capsys.readouterr().err
+    assert "4 of them in the journal before" in said
+    assert "2 to be looked at" in said
+    assert said.count("look at it") == 2
+    marks = [r["review"] for r in table(out)]
+    assert marks == [str(c < middle) for c in confidences]
+    assert all(r["smiles"] for r in table(out))
+
+
+def test_of_many_failures_the_first_are_told(
+    molgaze: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = folder(tmp_path / "in", 0, **{f"bad{i:02}": b"bad" for i in range(25)})
+    out = str(tmp_path / "o.csv")
+    assert molgaze(["batch", str(pictures), "-o", out, "--workers", "1"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "not a picture" in line] == [
+        f"molgaze: {pictures}/bad{i:02}.png: not a picture" for i in range(20)
+    ]
+    assert said[20] == f"molgaze: 5 more: see the columns error and review in {out}"
+    assert "25 not read" in said[21]
+
+
+def test_ids_of_a_table_pass_through(molgaze: Any, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    cells = {"ID": ["m1", None, "m3"], "name": [1, 2, 3], "image": [b"a", b"bad", b"c"]}
+    pq.write_table(pa.table(cells), tmp_path / "t.parquet", row_group_size=2)
+    with pa.ipc.new_file(tmp_path / "t.arrow", pa.table(cells).schema) as file:
+        file.write_table(pa.table(cells), max_chunksize=2)
+    for name in ("t.parquet", "t.arrow"):
+        for more, ids in (([], ["m1", "", "m3"]), (["--id-column", "name"], ["1", "2", "3"])):
+            out, sdf = tmp_path / "o.csv", tmp_path / "o.sdf"
+            line = ["batch", str(tmp_path / name), "-o", str(out), "-o", str(sdf), "--restart"]
+            assert molgaze([*line, "--workers", "1", *more]) == 1
+            assert [r["id"] for r in table(out)] == ids
+            titles = [m.GetProp("_Name") for m in Chem.SDMolSupplier(str(sdf))]
+            assert titles == [ids[0], ids[2]]
+    assert molgaze([*line, "--workers", "1", "--id-column", "gone"]) == 1
+    assert "no column gone" in table(out)[0]["error"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +21,7 @@ from PIL import Image, ImageDraw
 
 from molgaze import cli
 from molgaze.cli import main
-from molgaze.files import FORMATS
-from molgaze.picture import PictureError, load
+from molgaze.picture import load
 from molgaze.reading import COLUMNS, Reading
 
 ANSWERS = {"a": ("CCO", 0.95), "b": ("C[C@H](N)O", 0.4), "c": ("c1ccccc1", 0.99)}
@@ -32,20 +33,32 @@ class FakeReader:
     made: tuple[dict[str, Any], ...] = ()
     interrupt_after: int | None = None
     fault: Exception | None = None
-    info: ClassVar = {"model": "fake 1 cpu", "provider": "CPUExecutionProvider"}
+    info: ClassVar = {
+        "model": "fake 1 cpu",
+        "provider": "CPUExecutionProvider",
+        "calibration": "[1.5, 0.25]",
+        "size": '{"hidden": 384}',
+    }
 
     def __init__(self, weights: str | None = None, **options: Any) -> None:
         if weights is not None:
             raise RuntimeError(f"no weights at {weights}")
         type(self).made += (options,)
 
+    reads = 0
+
     def read(self, source: Any, *, page: int = 1) -> Reading:
         if self.fault is not None:
             raise self.fault
+        if self.reads == self.interrupt_after:
+            raise KeyboardInterrupt
+        type(self).reads += 1
         sheet = load(source, page)
         name = sheet.source
         if Path(name).stem == "nothing":
             return Reading(source=name, finish_reason="no molecule", page=page)
+        if Path(name).stem == "noise":  # a reader that says both
+            return Reading(source=name, finish_reason="no molecule", page=page, smiles="CCl")
         smiles, confidence = ANSWERS.get(Path(name).stem, ("CC", 0.9))
         return Reading(
             smiles=smiles,
@@ -59,24 +72,10 @@ class FakeReader:
             finish_reason="length" if Path(name).stem == "long" else "end",
         )
 
-    def read_many(self, sources: Iterable[Any], *, page: int = 1) -> Iterator[Reading]:
-        for i, source in enumerate(sources):
-            if i == self.interrupt_after:
-                raise KeyboardInterrupt
-            try:
-                yield self.read(source, page=page)
-            except PictureError as err:
-                yield Reading(
-                    source=err.source,
-                    finish_reason="error",
-                    error=str(err),
-                    error_type="PictureError",
-                )
-
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> type[FakeReader]:
-    made = type("Reader", (FakeReader,), {"made": ()})
+    made = type("Reader", (FakeReader,), {"made": (), "reads": 0})
     module = types.ModuleType("molgaze.reader")
     module.Reader = made  # type: ignore[attr-defined]
     module.WEIGHTS = Path(cli.__file__).parent / "weights"  # type: ignore[attr-defined]
@@ -126,7 +125,8 @@ def test_one_picture_is_its_smiles_alone(call: Run) -> None:
 
 
 def test_many_are_rows_in_the_order_given(call: Run) -> None:
-    code, out, err = call("read", "c.png", "a.png", "b.png")
+    line = ("read", "c.png", "a.png", "b.png", "--min-confidence", "0.3")
+    code, out, err = call(*line)
     assert code == 0
     assert out == "c.png\tc1ccccc1\t0.990\na.png\tCCO\t0.950\nb.png\tC[C@H](N)O\t0.400\n"
     assert err == "molgaze: c.png: a label is unknown\n"
@@ -149,6 +149,14 @@ def test_a_failure_is_told_and_the_rest_goes_on(call: Run) -> None:
 def test_no_whole_molecule_is_a_failure(call: Run, folder: Path, name: str, reason: str) -> None:
     paint(folder / f"{name}.png")
     assert call("read", f"{name}.png") == (1, "", f"molgaze: {name}.png: {reason}\n")
+
+
+def test_noise_gives_no_structure(call: Run, folder: Path) -> None:
+    paint(folder / "noise.png")
+    for line in (("--format", "smi"), ("--format", "csv"), ("--json",), ("--format", "sdf"), ()):
+        code, out, err = call("read", "noise.png", *line)
+        assert (code, err) == (1, "molgaze: noise.png: no molecule\n")
+        assert "CCl" not in out
 
 
 def test_folders_and_globs(call: Run, folder: Path) -> None:
@@ -212,14 +220,20 @@ def test_a_mol_file_holds_one(call: Run, folder: Path) -> None:
     assert not (folder / "c.mol").exists()
 
 
-def test_low_confidence_is_a_failure(call: Run, folder: Path) -> None:
+def test_low_confidence_is_marked_and_not_dropped(call: Run, folder: Path) -> None:
     code, out, err = call("read", "--min-confidence", "0.5", "a.png", "b.png")
-    assert (code, out) == (1, "a.png\tCCO\t0.950\n")
-    assert err == "molgaze: b.png: confidence 0.40 is under 0.5\n"
-    call("read", "--min-confidence", "0.5", "b.png", "-o", "b.jsonl")
-    row = json.loads((folder / "b.jsonl").read_text())
-    assert (row["smiles"], row["error_type"]) == (None, "LowConfidence")
-    assert row["alternatives"] == [{"smiles": "C[C@H](N)O", "confidence": 0.4}]
+    assert (code, out) == (1, "a.png\tCCO\t0.950\nb.png\tC[C@H](N)O\t0.400\n")
+    assert err == "molgaze: b.png: confidence 0.40: look at it\n"
+    assert call("read", "b.png") == (1, "C[C@H](N)O\n", err)  # the default is between them
+    assert call("read", "a.png", "b.png", "-o", "b.csv")[0] == 1
+    with open(folder / "b.csv", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(r["smiles"], r["review"]) for r in rows] == [
+        ("CCO", "False"),
+        ("C[C@H](N)O", "True"),
+    ]
+    assert call("read", "--min-confidence", "0.4", "b.png")[0] == 0
+    assert call("read", "--min-confidence", "0.96", "a.png")[0] == 1
 
 
 def test_an_interruption_keeps_what_was_read(
@@ -228,6 +242,7 @@ def test_an_interruption_keeps_what_was_read(
     reader.interrupt_after = 2
     assert call("read", "a.png", "b.png", "c.png", "-o", "out.smi")[0] == 130
     assert (folder / "out.smi").read_text() == "CCO\ta.png\nC[C@H](N)O\tb.png\n"
+    reader.reads = 0
     code, out, _ = call("read", "a.png", "b.png", "c.png")
     assert (code, out.count("\n")) == (130, 2)
 
@@ -235,14 +250,14 @@ def test_an_interruption_keeps_what_was_read(
 def test_a_name_cannot_break_a_row(call: Run, folder: Path) -> None:
     paint(folder / "x\ty\n.png")
     out = call("read", "x\ty\n.png", "a.png")[1]
-    assert out == "x?y?.png\tCC\t0.900\na.png\tCCO\t0.950\n"
+    assert out == "x y .png\tCC\t0.900\na.png\tCCO\t0.950\n"
 
 
 def test_options_reach_the_reader(call: Run, reader: type[FakeReader]) -> None:
     call("read", "a.png", "--beam", "3", "--threads", "2", "--device", "cpu")
     assert reader.made[-1] == {"device": "cpu", "threads": 2, "beam": 3}
     code, _, err = call("read", "a.png", "--page", "2")
-    assert (code, err) == (1, "molgaze: a.png: has no page 2\n")
+    assert (code, err) == (1, "molgaze: a.png, page 2: has no page 2\n")
 
 
 # ---- usage, weights, faults -----------------------------------------------------------------
@@ -261,7 +276,30 @@ def test_options_reach_the_reader(call: Run, reader: type[FakeReader]) -> None:
         "read a.png --device tpu",
         "read a.png --json --format csv",
         "read a.png -o out",
-        "read a.png -o out.parquet",
+        "read a.png --format parquet",
+        "read a.png -o out.csv --json",
+        "read a.png -o out.sdf --format csv",
+        "read a.png -o out.csv.gz --format tsv",
+        "read a.png --page 3-2",
+        "read --files-from gone.txt",
+        "batch",
+        "batch a.png",
+        "batch a.png -o out.txt",
+        "batch a.png -o none/out.csv",
+        "batch - -o out.csv",
+        "batch a.png -o out.csv --workers 0",
+        "batch a.png -o out.csv --timeout 0",
+        "batch a.png -o out.csv --timeout inf",
+        "batch --files-from gone.txt -o out.csv",
+        "batch a.png --engine ray",
+        "batch a.png --engine ray -o one -o two",
+        "batch a.png --engine ray --journal parts -o out.txt",
+        "serve --port 80000",
+        "serve --port 0",
+        "serve --workers 0",
+        "serve --admit none",
+        "serve --timeout -1",
+        "score gone.csv",
         "read a.png -o .",
         "read a.png -o none/out.csv",
         "show a.png",
@@ -290,8 +328,13 @@ def test_weights_that_are_not_there(call: Run, folder: Path, line: str) -> None:
 def test_a_fault_is_one_line(call: Run, reader: type[FakeReader]) -> None:
     reader.fault = KeyError("x")
     code, _, err = call("read", "a.png")
-    assert code == 3
-    assert err == "molgaze: KeyError: 'x' (this is a fault in MolGaze: please report it)\n"
+    assert code == 1  # and the pictures after it are read
+    assert err == "molgaze: a.png: KeyError: 'x' (a fault in MolGaze: please report it)\n"
+    assert call("show", "a.png", "-o", "x.png") == (
+        3,
+        "",
+        "molgaze: KeyError: 'x' (this is a fault in MolGaze: please report it)\n",
+    )
 
 
 def test_training_says_what_it_needs(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +342,7 @@ def test_training_says_what_it_needs(call: Run, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "molgaze.train.export", None)
     monkeypatch.delattr("molgaze.train.fit", raising=False)
     monkeypatch.delattr("molgaze.train.export", raising=False)
-    for line in ("train --help", "train", "export run -o out"):
+    for line in ("train --data a.smi --out run", "export run -o out"):
         code, out, err = call(*line.split())
         assert (code, out) == (3, "")
         assert err.startswith("molgaze: this needs the train extra: pip install 'molgaze[train]'")
@@ -310,9 +353,9 @@ def test_train_and_export(
 ) -> None:
     asked: list[Any] = []
     fit, export = types.ModuleType("fit"), types.ModuleType("export")
-    fit.options = lambda parser: parser.add_argument("--minutes", type=float)  # type: ignore[attr-defined]
     fit.settings_of = lambda args: args.minutes  # type: ignore[attr-defined]
     fit.fit = lambda minutes: asked.append(minutes) or Path("run/last")  # type: ignore[attr-defined]
+    fit.weights_of = lambda run: run / "last.safetensors" if run.is_dir() else run  # type: ignore[attr-defined]
     fit.load_model = lambda *paths: f"model of {paths[0]}"  # type: ignore[attr-defined]
     fit.save_weights = lambda *a, **more: asked.append(a)  # type: ignore[attr-defined]
     export.export = lambda *a: asked.append(a)  # type: ignore[attr-defined]
@@ -321,9 +364,11 @@ def test_train_and_export(
     monkeypatch.setitem(sys.modules, "molgaze.train.export", export)
     monkeypatch.setattr("molgaze.train.fit", fit, raising=False)
     monkeypatch.setattr("molgaze.train.export", export, raising=False)
-    assert call("train", "--minutes", "2") == (0, "run/last\n", "")
-    assert call("train", "--hours", "2")[0] == 2
-    assert call("export", "run", "-o", "out") == (1, "", "molgaze: run: no such run\n")
+    line = ("train", "--data", "a.smi", "--out", "run", "--minutes", "2")
+    assert call(*line) == (0, "run/last\n", "")
+    assert call(*line, "--hours", "2")[0] == 2
+    assert call("train", "--out", "run")[0] == 2
+    assert call("export", "run", "-o", "out") == (2, "", "molgaze: run: no such run\n")
     (folder / "run").mkdir()
     (folder / "run" / "last.safetensors").touch()
     assert call("export", "run", "-o", "out", "--check", "a.png") == (0, "out\n", "")
@@ -380,16 +425,23 @@ def test_score(call: Run, folder: Path) -> None:
     assert "b.png" in (folder / "page.html").read_text()
     report = json.loads(call("score", "t.csv", "--json", "--limit", "1")[1])
     assert report["t.csv"]["total"]["pictures"] == report["t.csv"]["total"]["exact"] == 1
-    assert call("score", "t.csv", "t.csv", "--progress")[2].splitlines()[0] == "1/3  100.0% exact"
+    told = call("score", "t.csv", "t.csv", "--progress")[2].splitlines()[0]
+    assert told == "[#######-------------] 1/3  0.0/s  100.0% exact"
     (folder / "u.csv").write_text("file,answer\na.png,OCC\n")
-    assert call("score", "u.csv")[::2] == (1, "molgaze: u.csv: no column smiles\n")
+    assert call("score", "u.csv")[::2] == (2, "molgaze: u.csv: no column smiles\n")
 
 
 def test_info(call: Run) -> None:
     code, out, _ = call("info")
     assert code == 0
-    assert "40,000,000 pixels" in out
-    assert json.loads(call("info", "--json")[1])["model"] == "fake 1 cpu"
+    assert "pixels 40,000,000" in out
+    facts = json.loads(call("info", "--json")[1])
+    assert facts["model"] == "fake 1 cpu"
+    assert facts["limits"]["pixels"] == 40_000_000
+    assert "PNG" in facts["formats"]
+    assert facts["calibration"] == [1.5, 0.25]
+    assert facts["size"] == {"hidden": 384}
+    assert not any(isinstance(v, str) and v[:1] in "[{" for v in facts.values())
 
 
 def test_check(call: Run, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -399,10 +451,6 @@ def test_check(call: Run, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None
     assert call("check")[0] == 0
     monkeypatch.setattr(cli, "__file__", str(folder / "cli.py"))
     assert call("check")[0] == 3
-
-
-def test_formats_are_those_of_reading() -> None:
-    assert cli.FORMATS == FORMATS
 
 
 # ---- as a process ---------------------------------------------------------------------------
@@ -417,7 +465,12 @@ def test_help_and_usage_as_a_process() -> None:
     done = molgaze("--help")
     assert done.returncode == 0
     assert "pictures to SMILES" in done.stdout
-    assert molgaze().returncode == 2
+    alone = molgaze()
+    assert alone.returncode == 2
+    assert alone.stdout == ""
+    assert len(alone.stderr.splitlines()) == 3
+    for named in re.findall(r"molgaze (\w+)", alone.stderr):
+        assert named in done.stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")

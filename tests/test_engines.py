@@ -13,11 +13,13 @@ import signal
 import sys
 import threading
 import time
+import types
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stub
 from PIL import Image
 from stub import Stub
 
@@ -25,8 +27,9 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from molgaze import batch_ray
-from molgaze.batch import Inputs, batch
+from molgaze.batch import Inputs, JournalError, batch
 from molgaze.batch_ray import ReadPieces, pieces
+from molgaze.cli import main
 from molgaze.files import parquet_schema
 from molgaze.workers import WorkerError
 
@@ -98,7 +101,7 @@ def test_output_of_other_rows_is_refused(tmp_path: Path) -> None:
     files, root = batch_ray._file_system(str(tmp_path / "out"))
     batch_ray._begin(files, root, {"a": 1}, False)
     batch_ray._begin(files, root, {"a": 1}, False)
-    with pytest.raises(ValueError, match="other pictures or settings"):
+    with pytest.raises(JournalError, match="other pictures or settings"):
         batch_ray._begin(files, root, {"a": 2}, False)
     (tmp_path / "out" / "part-000000").mkdir()
     batch_ray._begin(files, root, {"a": 2}, True)
@@ -106,8 +109,122 @@ def test_output_of_other_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").touch()
     for restart in (False, True):
-        with pytest.raises(ValueError, match="other things"):
+        with pytest.raises(JournalError, match="other things"):
             batch_ray._begin(files, str(tmp_path / "mine"), {"a": 1}, restart)
+
+
+# ---- a batch on Ray, with Ray played by this process ----------------------------------------
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Lets pieces be read without Ray; the paths of those that were, call by call."""
+    calls: list[list[str]] = []
+
+    def map_here(chosen: Any, read: Any, files: Any, folder: str, *_: Any) -> None:
+        calls.append([p.path for p in chosen])
+        actor = read()
+        half = (len(chosen) + 1) // 2
+        for name, some in (("b", chosen[:half]), ("a", chosen[half:])):  # in another order
+            blocks = {"path": [p.path for p in some], "group": [p.group for p in some]}
+            with files.open_output_stream(f"{folder}/{name}.parquet") as out:
+                pq.write_table(actor(pa.table(blocks)), out)
+        del actor
+
+    monkeypatch.setattr(batch_ray, "_map_on_ray", map_here)
+    return calls
+
+
+def without_time(path: Path) -> list[dict[str, Any]]:
+    rows = map(json.loads, path.read_text().splitlines())
+    return [{k: v for k, v in row.items() if k != "ms"} for row in rows]
+
+
+def test_batch_on_ray_equals_a_batch(tmp_path: Path, here: list[list[str]]) -> None:
+    folder = pictures(tmp_path / "in")
+    inputs, parts = Inputs([str(folder)]), tmp_path / "parts"
+    outs = [str(tmp_path / "o.jsonl"), str(tmp_path / "o.csv.gz")]
+    told: list[str | None] = []
+    seen: list[tuple[int, int]] = []
+    more: dict[str, Any] = {"least": 0.05, "told": lambda r: told.append(r.source), "part": 8}
+    done = batch_ray.batch_on_ray(
+        inputs, outs, Stub, journal=str(parts), progress=lambda *n: seen.append(n), **more
+    )
+    want = batch(inputs, [tmp_path / "w.jsonl"], Stub, workers=1, least=0.05)
+    assert without_time(tmp_path / "o.jsonl") == without_time(tmp_path / "w.jsonl")
+    assert (done.pictures, done.failures, done.review) == (25, want.failures, want.review)
+    assert len(told) == done.failures.total() + done.review
+    assert (done.resumed, len(here), seen) == (0, 3, [(8, 0), (16, 0), (23, 0)])
+    again = batch_ray.batch_on_ray(inputs, outs, Stub, journal=str(parts), **more)
+    assert (again.resumed, again.pictures, len(here)) == (25, 25, 3)
+    with pytest.raises(JournalError, match="other pictures or settings"):
+        batch_ray.batch_on_ray(inputs, outs, Stub, journal=str(parts), settings={"a": 1}, **more)
+
+
+def test_retry_on_ray(tmp_path: Path, here: list[list[str]]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, data in (("a", b"a"), ("flaky", b"kill"), ("z", b"bad")):
+        (folder / f"{name}.png").write_bytes(data)
+    cells = {"image": [b"1", b"kill", b"3"], "id": ["x", "y", "z"]}
+    pq.write_table(pa.table(cells), tmp_path / "t.parquet", row_group_size=2)
+    inputs, out = Inputs([str(folder), str(tmp_path / "t.parquet")]), tmp_path / "out"
+    read = partial(batch_ray.batch_on_ray, inputs, [str(out)], Stub)
+    assert read().failures == {"WorkerDied": 2, "PictureError": 1}
+    assert read(retry=True).failures == {"WorkerDied": 2, "PictureError": 1}
+    table = str(tmp_path / "t.parquet")
+    assert here[1] == [f"{folder}/flaky.png", table, table]
+    files, root = batch_ray._file_system(str(out))
+    rows = batch_ray._rows(files, f"{root}/part-000000")
+    assert sorted(r["source"] for r in rows) == sorted(
+        [*(f"{folder}/{n}.png" for n in ("a", "flaky", "z")), *(f"{table}/{i}" for i in range(3))]
+    )
+    assert {r["source"][-1]: r["id"] for r in rows if r["id"]} == {"0": "x", "1": "y", "2": "z"}
+    done = read()
+    assert (done.resumed, len(here)) == (6, 2)
+
+
+def test_a_retry_that_was_killed_is_put_right(tmp_path: Path, here: list[list[str]]) -> None:
+    folder = pictures(tmp_path / "in", 3)
+    inputs, out = Inputs([str(folder)]), tmp_path / "out"
+    read = partial(batch_ray.batch_on_ray, inputs, [str(out)], Stub)
+    want = read()
+    part = out / "part-000000"
+    (out / "part-000000.again").mkdir()
+    (out / "part-000000.again" / "half.parquet").write_bytes(b"PAR1")
+    assert read().pictures == want.pictures  # a new part that is not whole is thrown away
+    assert not (out / "part-000000.again").exists()
+    part.rename(out / "part-000000.again")
+    assert read().pictures == want.pictures  # one that is takes the old one's place
+    assert sorted(os.listdir(out)) == [batch_ray.HEADER, "part-000000"]
+    assert len(here) == 1
+
+
+def test_the_command_on_ray(
+    tmp_path: Path,
+    here: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = pictures(tmp_path / "in", 3)
+    line = ["batch", str(folder), "--engine", "ray", "-o", str(tmp_path / "out")]
+    monkeypatch.setattr("molgaze.reader.Reader", stub.reader)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(line) == 3
+    assert "molgaze[ray]" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    assert main(line) == 1
+    said = capsys.readouterr().err
+    assert "kill.png: worker died (SIGKILL)" in said
+    assert "5 not read (4 PictureError, 1 WorkerDied)" in said
+    assert main([*line, "--retry", "--beam", "3"]) == 3
+    assert "--restart" in capsys.readouterr().err
+    for name in ("bad.png", "kill.png", "pages.tif"):
+        (folder / name).unlink()
+    assert main([*line, "--restart", "--min-confidence", "0"]) == 0
+    tables = ["--journal", str(tmp_path / "out"), "-o", str(tmp_path / "o.csv")]
+    assert main([*line[:-2], *tables, "--min-confidence", "0"]) == 0
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 4
 
 
 # ---- recipes --------------------------------------------------------------------------------

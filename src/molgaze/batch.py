@@ -9,14 +9,12 @@ on where the journal ends, and its tables are those of a run that nothing distur
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
 import queue
 import re
 import signal
-import sys
 import threading
 import time
 from array import array
@@ -24,8 +22,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -35,10 +32,9 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from .cores import cores
-from .files import TABLES, arrow, clear_drafts, form_of, row, write
+from .files import TABLES, answered, arrow, clear_drafts, form_of, row, write
 from .inputs import TIFFS, Inputs, Item, tiff_pages
-from .reader import Reader
-from .reading import Reading
+from .reading import MIN_CONFIDENCE, Reading
 from .workers import TIMEOUT, Factory, Workers, failure
 
 SYNC = 64  # rows between two calls of fsync
@@ -226,24 +222,26 @@ def _locked(path: Path) -> BaseFileLock:
 
 
 def read_rows(
-    pictures: Iterable[tuple[str, bytes | Exception]], workers: Workers
+    pictures: Iterable[tuple[Any, ...]], workers: Workers, least: float = MIN_CONFIDENCE
 ) -> Iterator[dict[str, Any]]:
     """Rows of pictures, those that cannot be read among them; one for each page of a TIFF.
 
     Args:
-        pictures: names, and contents or why there are none.
+        pictures: names, contents or the error why there are none, and ids if there are any.
         workers: of this task; one will do.
+        least: confidence under which rows are marked to be looked at.
 
     Raises:
         WorkerError: no reader could be started.
     """
-    for source, content in pictures:
+    for source, content, *ids in pictures:
+        id = ids[0] if ids else None
         if isinstance(content, Exception):
-            yield row(failure(source, 1, content))
+            yield row(replace(failure(source, 1, content), id=id))
             continue
         number = tiff_pages(io.BytesIO(content)) if source.lower().endswith(TIFFS) else 1
         for page in range(1, number + 1):
-            yield row(workers.read(source, page, content))
+            yield row(replace(workers.read(source, page, content), id=id).judged(least))
 
 
 # ---- the run --------------------------------------------------------------------------------
@@ -257,6 +255,7 @@ class Summary:
         pictures: rows of the tables.
         resumed: of these, rows that were in the journal before.
         failures: type of error -> rows; ``no molecule`` and ``length`` count as such.
+        review: rows that were read, but not surely enough.
         stopped: the signal that ended it early, or 0; then no table was written.
         seconds: of this run.
     """
@@ -264,13 +263,18 @@ class Summary:
     pictures: int = 0
     resumed: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    review: int = 0
     stopped: int = 0
     seconds: float = 0.0
 
-    def counted(self, reading: Reading) -> Reading:
-        """The reading, counted among the failures if it is one."""
-        if not reading.smiles or reading.finish_reason != "end":
+    def counted(self, reading: Reading, told: Callable[[Reading], object] | None = None) -> Reading:
+        """The reading, counted and told of if it is a failure or to be looked at."""
+        failed = not reading.smiles or reading.finish_reason != "end"
+        if failed:
             self.failures[reading.error_type or reading.finish_reason] += 1
+        self.review += reading.review and not failed
+        if told is not None and (failed or reading.review):
+            told(reading)
         return reading
 
 
@@ -285,6 +289,8 @@ def batch(
     settings: dict[str, Any] | None = None,
     restart: bool = False,
     retry: bool = False,
+    least: float = MIN_CONFIDENCE,
+    told: Callable[[Reading], object] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Summary:
     """Read many pictures into tables.
@@ -299,6 +305,8 @@ def batch(
         settings: of the reader, kept in the journal: others refuse to go on with it.
         restart: throw away the journal that is there.
         retry: read again what killed a worker or took too long.
+        least: confidence under which rows are marked to be looked at.
+        told: called with each reading that failed or is to be looked at, when tables are made.
         progress: called with the number of pictures done and how many of them were there before.
 
     Raises:
@@ -319,7 +327,12 @@ def batch(
         summary.pictures = len(rows)
         summary.stopped = stop.signal
         if not stop.signal:
-            _write_tables(targets, log, rows, header, summary)
+            write_tables(
+                targets,
+                lambda: (answered(log.at(offset)).judged(least) for offset in rows),
+                lambda reading: summary.counted(reading, told),
+                header,
+            )
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -373,7 +386,8 @@ def _read_all(
 
     def work(place: int, key: bytes, item: Item, content: str | bytes) -> None:
         try:
-            done.put((place, key, pool.read(item.source, item.page, content)))
+            found = pool.read(item.source, item.page, content)
+            done.put((place, key, replace(found, id=item.id)))
         except BaseException as err:
             done.put((place, key, err))
 
@@ -401,7 +415,8 @@ def _read_all(
                 try:
                     content = item.load()
                 except Exception as err:
-                    done.put((len(rows) - 1, key, failure(item.source, item.page, err)))
+                    found = replace(failure(item.source, item.page, err), id=item.id)
+                    done.put((len(rows) - 1, key, found))
                 else:
                     threads.submit(work, len(rows) - 1, key, item, content)
             while under_way >= 2 * number or not done.empty():
@@ -439,172 +454,24 @@ class _Stop:
         self.signal = number
 
 
-def _write_tables(
+def write_tables(
     targets: Sequence[Path],
-    log: Journal,
-    rows: array[int],
+    readings: Callable[[], Iterable[Reading]],
+    counted: Callable[[Reading], Reading],
     header: dict[str, Any],
-    summary: Summary,
 ) -> None:
-    counted = map(summary.counted, map(log.at, rows))
+    """Write the tables of a run, and count its readings once.
+
+    Args:
+        targets: tables by suffix.
+        readings: gives all of them, in order, each time that it is called.
+        counted: called with each of them once.
+        header: kept in Parquet files.
+    """
+    found: Iterable[Reading] = map(counted, readings())
     for target in targets:
         clear_drafts(target)
-        write(counted, target, header=header)
-        counted = map(log.at, rows)
+        write(found, target, header=header)
+        found = readings()
     if not targets:
-        deque(counted, 0)
-
-
-# ---- the command ----------------------------------------------------------------------------
-
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``molgaze batch``, beside those of every reader."""
-    parser.add_argument(
-        "files", nargs="*", metavar="INPUT", help="picture, folder, glob, ZIP, TAR, Parquet, Arrow"
-    )
-    parser.add_argument("--files-from", metavar="LIST", help="a file of inputs, one a line")
-    parser.add_argument("-r", "--recursive", action="store_true", help="folders in folders too")
-    parser.add_argument("--column", metavar="NAME", help="of a table: where the bytes are")
-    parser.add_argument(
-        "-o",
-        "--output",
-        action="append",
-        default=[],
-        metavar="OUT",
-        help="." + " .".join(TABLES) + "; may be given several times",
-    )
-    parser.add_argument("--journal", type=Path, metavar="FILE", help="default: OUT.journal")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one a core")
-    parser.add_argument(
-        "--timeout", type=float, default=TIMEOUT, metavar="S", help="for a picture; %(default)g s"
-    )
-    parser.add_argument("--restart", action="store_true", help="throw the journal away")
-    parser.add_argument(
-        "--retry", action="store_true", help="read again what killed a worker or timed out"
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no word but of faults")
-    parser.add_argument("--no-progress", action="store_true")
-    group = parser.add_argument_group("cluster (extra: ray)")
-    group.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="ray: OUT is a folder or URI"
-    )
-    group.add_argument("--gpus", type=float, default=0.0, metavar="F", help="of a worker")
-
-
-def run(args: argparse.Namespace) -> int:
-    """``molgaze batch``.
-
-    Returns:
-        0 all read, 1 some not, 128 + the signal that stopped it.
-
-    Raises:
-        ValueError: no inputs or outputs, or a journal that does not fit.
-        OSError: a file cannot be read or written.
-        WorkerError: no reader could be started.
-        ImportError: an extra is missing.
-    """
-    if not args.files and args.files_from is None:
-        raise ValueError("no inputs given")
-    if args.workers is not None and args.workers < 1:
-        raise ValueError("--workers: at least 1")
-    if not args.timeout > 0:
-        raise ValueError("--timeout: more than 0")
-    if args.files_from is not None and not os.path.isfile(args.files_from):
-        raise ValueError(f"{args.files_from}: no such file")
-    inputs = Inputs(args.files, args.files_from, args.recursive, args.column)
-    factory: Any = partial(
-        Reader, args.weights, device=args.device, threads=args.threads or 1, beam=args.beam
-    )
-    if args.engine == "ray":
-        from .batch_ray import run as run_on_ray  # noqa: PLC0415
-
-        run_on_ray(args, factory)
-        return 0
-    shown = sys.stderr.isatty() and not (args.quiet or args.no_progress)
-    bar = _Bar(inputs) if shown else None
-    try:
-        summary = batch(
-            inputs,
-            args.output,
-            factory,
-            journal=args.journal,
-            workers=args.workers,
-            timeout=args.timeout,
-            settings={"beam": args.beam},
-            restart=args.restart,
-            retry=args.retry,
-            progress=bar,
-        )
-    finally:
-        if bar is not None:
-            bar.clear()
-    if not args.quiet:
-        print(f"molgaze: {told(summary)}", file=sys.stderr)
-    if summary.stopped:
-        return 128 + summary.stopped
-    return 1 if summary.failures else 0
-
-
-def told(summary: Summary) -> str:
-    """The run in one line."""
-    fresh = summary.pictures - summary.resumed
-    parts = [f"{summary.pictures:,} pictures"]
-    if summary.resumed:
-        parts.append(f"{summary.resumed:,} of them in the journal before")
-    if summary.failures:
-        kinds = ", ".join(f"{n:,} {kind}" for kind, n in summary.failures.most_common())
-        parts.append(f"{summary.failures.total():,} not read ({kinds})")
-    if fresh:
-        parts.append(f"{fresh / max(summary.seconds, 1e-9):.1f} a second")
-    if summary.stopped:
-        parts.append("stopped: the same command goes on from here")
-    return "; ".join(parts)
-
-
-class _Bar:
-    """A line with the share done, the rate of the last half minute, and the time left."""
-
-    def __init__(self, inputs: Iterable[object]) -> None:
-        self._total: int | None = None
-        self._marks: deque[tuple[float, int]] = deque()
-        self._shown = 0.0
-        threading.Thread(target=self._count, args=(inputs,), daemon=True).start()
-
-    def _count(self, inputs: Iterable[object]) -> None:
-        with suppress(Exception):  # what fails here fails in the run, which tells it
-            self._total = sum(1 for _ in inputs)
-
-    def __call__(self, done: int, resumed: int) -> None:
-        now = time.monotonic()
-        if now - self._shown < 0.2:
-            return
-        self._shown = now
-        line = self.line(done, done - resumed, now)
-        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def line(self, done: int, fresh: int, now: float) -> str:
-        """The text for so many pictures done, so many of them in this run."""
-        self._marks.append((now, fresh))
-        while now - self._marks[0][0] > 30 and len(self._marks) > 2:
-            self._marks.popleft()
-        then, before = self._marks[0]
-        rate = (fresh - before) / (now - then) if now > then else 0.0
-        if self._total is None:
-            return f"{done:,} pictures  {rate:.1f}/s"
-        share = done / max(self._total, 1)
-        bar = ("#" * round(20 * share)).ljust(20, "-")
-        left = f"  {_span((self._total - done) / rate)} left" if rate else ""
-        return f"[{bar}] {done:,}/{self._total:,}  {rate:.1f}/s{left}"
-
-    def clear(self) -> None:
-        """Take the line away."""
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} days"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        deque(found, 0)

@@ -3,41 +3,46 @@
 Standard output holds results only; everything else goes to standard error. Exit codes:
 
     0    all was read
-    1    some of it could not be read, or a file could not be written
+    1    some pictures were not read, or not surely enough, or a file could not be written
     2    the command line is wrong
-    3    the weights or the installation are at fault
+    3    it cannot start: the weights, the installation, a journal or an address is at fault
     130  interrupted; what was written by then is whole
 """
 
 from __future__ import annotations
 
 import argparse
-import glob
 import io
 import json
 import os
 import platform
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .files import FORMATS, TABLES, form_of
+
 if TYPE_CHECKING:
+    from .batch import Summary
     from .files import Format
+    from .inputs import Inputs
+    from .progress import Progress
     from .reader import Reader
     from .reading import Reading
     from .score import Score
 
-FORMATS = ("smi", "csv", "jsonl", "sdf", "mol")
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm")
-)  # of pictures looked for in folders; a file that is named is opened whatever its suffix
-
 FAILED, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
+TOLD = 20  # pictures of a batch of which it is said why they were not read
+HELP = """\
+molgaze read picture.png               one picture to its SMILES
+molgaze read scans/ -o table.csv       many pictures to a table (or .sdf, .jsonl, .parquet)
+molgaze --help                         all commands; molgaze COMMAND --help tells their options"""
 
 
 class _CommandError(Exception):
@@ -82,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         BrokenPipeError: nobody reads standard output any more.
     """
     given = sys.argv[1:] if argv is None else list(argv)
+    if not given:
+        print(HELP, file=sys.stderr)
+        return USAGE
     try:
         args = _parser(given).parse_args(given)
         return int(args.command(args))
@@ -112,50 +120,40 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="molgaze",
         description="Reads pictures of molecules.",
-        epilog="Exit codes: 0 all read, 1 some not, 2 usage, 3 weights or installation, "
-        "130 interrupted.",
+        epilog="Exit codes: 0 all pictures were read; 1 some were not, or not surely enough; "
+        "2 the command line is wrong; 3 the command cannot start; 130 it was interrupted.",
     )
     parser.add_argument("--version", action=_Version, help="print the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    reader = argparse.ArgumentParser(add_help=False)
-    group = reader.add_argument_group("reader")
-    group.add_argument("--weights", metavar="DIR", help="default: those of the package")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    group.add_argument("--threads", type=_count, metavar="N", help="default: all cores")
-    group.add_argument("--beam", type=_count, metavar="N", default=1, help="walks to follow")
+    reader, inputs, trust = _reader_options(), _input_options(), _trust()
 
     read = commands.add_parser(
         "read",
-        parents=[reader],
+        parents=[inputs, trust, reader],
         help="pictures to SMILES",
-        description="One picture: its SMILES. Many: path, SMILES and confidence, one a line.",
+        description="One picture: its SMILES. Several: title, SMILES and confidence, one a line.",
     )
-    read.add_argument("files", nargs="*", metavar="FILE", help="picture, folder, glob, or -")
-    read.add_argument("--files-from", metavar="LIST", help="a file of paths, one a line, or -")
-    read.add_argument("-r", "--recursive", action="store_true", help="folders in folders too")
-    read.add_argument("-o", "--output", type=Path, metavar="OUT", help="." + " .".join(FORMATS))
-    form = read.add_mutually_exclusive_group()
-    form.add_argument("--format", choices=FORMATS, help="default: by the suffix of OUT")
-    form.add_argument("--json", action="store_const", const="jsonl", dest="format")
-    read.add_argument("--page", type=_count, default=1, metavar="N", help="page or frame, from 1")
     read.add_argument(
-        "--min-confidence",
-        type=_share,
-        default=0.0,
-        metavar="P",
-        help="readings below are failures; their SMILES stays as an alternative",
+        "-o", "--output", type=Path, metavar="OUT", help=f"a file: .{', .'.join(FORMATS)}, or .gz"
     )
-    read.add_argument("-q", "--quiet", action="store_true", help="no word of single pictures")
-    read.add_argument("--no-progress", action="store_true")
+    form = read.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=FORMATS, help="the default is told by the suffix of OUT")
+    form.add_argument(
+        "--json", action="store_const", const="jsonl", dest="format", help="--format jsonl"
+    )
+    read.add_argument(
+        "--page", type=_pages, metavar="N[-M]", help="only these pages or frames, counted from 1"
+    )
     read.set_defaults(command=_read)
 
     show = commands.add_parser(
         "show", parents=[reader], help="draw the gaze over its picture", description=_show.__doc__
     )
-    show.add_argument("file", metavar="FILE", help="picture, or -")
+    show.add_argument("file", metavar="FILE", help="a picture, or - for standard input")
     show.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
-    show.add_argument("--page", type=_count, default=1, metavar="N", help="page or frame, from 1")
+    show.add_argument(
+        "--page", type=_count, default=1, metavar="N", help="page or frame, counted from 1"
+    )
     show.set_defaults(command=_show)
 
     score = commands.add_parser(
@@ -167,12 +165,12 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     score.add_argument("tables", nargs="+", metavar="TABLE.csv")
     score.add_argument("--limit", type=_count, metavar="N", help="the first N rows of a table")
     score.add_argument("--misses", type=Path, metavar="PAGE.html", help="write what went wrong")
-    score.add_argument("--json", action="store_true")
+    score.add_argument("--json", action="store_true", help="print figures as JSON")
     score.add_argument("--progress", action="store_true", help="also where it is not a terminal")
     score.set_defaults(command=_score)
 
     info = commands.add_parser("info", parents=[reader], help="versions, weights, device, limits")
-    info.add_argument("--json", action="store_true")
+    info.add_argument("--json", action="store_true", help="print them as JSON")
     info.set_defaults(command=_info)
 
     check = commands.add_parser(
@@ -180,33 +178,75 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
 
-    # what follows is imported for the command that was asked for alone
-    asked = given[0] if given else ""
-
     batch = commands.add_parser(
-        "batch", parents=[reader], help="many pictures, with a journal: killed, it goes on"
+        "batch",
+        parents=[inputs, trust, _worker_options(60.0), reader],
+        help="many pictures, with a journal: killed, it goes on",
     )
-    if asked == "batch":
-        from . import batch as many  # noqa: PLC0415
-
-        many.options(batch)
-        batch.set_defaults(command=_with_workers(many.run))
+    batch.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="OUT",
+        help=f"a table: .{', .'.join(TABLES)}, or .gz; may be given several times",
+    )
+    batch.add_argument(
+        "--journal",
+        metavar="FILE",
+        help="where rows are kept as they are read; the default is OUT.journal",
+    )
+    batch.add_argument(
+        "--restart", action="store_true", help="throw the journal away and read all again"
+    )
+    batch.add_argument(
+        "--retry", action="store_true", help="read again what killed a worker or timed out"
+    )
+    cluster = batch.add_argument_group("cluster (extra: ray)")
+    cluster.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="with ray, OUT is a folder or a URI that takes the rows; given a --journal, that is "
+        "the folder, and OUT are tables as without ray",
+    )
+    cluster.add_argument(
+        "--gpus", type=float, default=0.0, metavar="X", help="GPUs, or a share of one, a worker"
+    )
+    batch.set_defaults(command=_batch)
 
     serve = commands.add_parser(
-        "serve", parents=[reader], help="a page and an HTTP service on this machine (extra: web)"
+        "serve",
+        parents=[_worker_options(20.0), reader],
+        help="a page and an HTTP service on this machine (extra: web)",
     )
-    if asked == "serve":
-        server = _extra("web", ".web.server")
-        server.options(serve)
-        serve.set_defaults(command=_with_workers(server.run))
+    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="%(default)s")
+    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="%(default)s")
+    serve.add_argument(
+        "--admit", type=_count, default=32, metavar="N", help="requests at a time; %(default)s"
+    )
+    serve.add_argument(
+        "--megabytes", type=_count, default=20, metavar="N", help="of a request; %(default)s"
+    )
+    serve.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name of this server, beside localhost and addresses in numbers",
+    )
+    serve.add_argument("--open", action="store_true", help="open the page in a browser")
+    serve.set_defaults(command=_serve)
 
     train = commands.add_parser("train", help="train a reader (extra: train)")
     train.set_defaults(command=_train)
-    if asked == "train":
-        _extra("train", ".train.fit").options(train)
+    if given[:1] == ["train"]:
+        from .train.options import add_options  # noqa: PLC0415  reads a file
+
+        add_options(train, "fit")
 
     reference = commands.add_parser("i2s", help="the reference reader (extra: train)")
-    if asked == "i2s":
+    if given[:1] == ["i2s"]:
         _extra("train", ".train.i2s").options(reference)
 
     export = commands.add_parser("export", help="a trained run to weights (extra: train)")
@@ -243,6 +283,81 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _input_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="INPUT",
+        help="picture, folder, glob, ZIP or TAR archive, Parquet or Arrow table",
+    )
+    group = parser.add_argument_group("inputs")
+    group.add_argument("--files-from", metavar="LIST", help="a file of inputs, one a line, or -")
+    group.add_argument("-r", "--recursive", action="store_true", help="folders in folders too")
+    group.add_argument(
+        "--column", metavar="NAME", help="column of a table that holds the bytes of the pictures"
+    )
+    group.add_argument(
+        "--id-column",
+        metavar="NAME",
+        help="column of a table that names the pictures; the default is id, if there is one",
+    )
+    return parser
+
+
+def _trust() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("results")
+    group.add_argument(
+        "--min-confidence",
+        type=_share,
+        metavar="P",
+        help="mark readings with a lower confidence in the column review, as to be looked at; "
+        "from 0 to 1, and `molgaze info` tells the default",
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="no word of single pictures")
+    group.add_argument("--no-progress", action="store_true", help="no line of how far it is")
+    return parser
+
+
+def _worker_options(timeout: float) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("workers")
+    group.add_argument(
+        "--workers", type=_count, metavar="N", help="processes; the default is one a core"
+    )
+    group.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=timeout,
+        metavar="S",
+        help="seconds for a picture; the default is %(default)g",
+    )
+    return parser
+
+
+def _reader_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("reader")
+    group.add_argument(
+        "--weights", metavar="DIR", help="a folder of weights; the default is the package's own"
+    )
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="%(default)s"
+    )
+    group.add_argument(
+        "--threads", type=_count, metavar="N", help="of a reader; the default is all cores"
+    )
+    group.add_argument(
+        "--beam",
+        type=_count,
+        metavar="N",
+        default=1,
+        help="readings of a picture that are followed at once; the default is 1, the fastest",
+    )
+    return parser
+
+
 class _Version(argparse.Action):
     """Prints the version; it is looked up only when it is asked for."""
 
@@ -262,78 +377,213 @@ def _count(text: str) -> int:
     return number
 
 
+def _port(text: str) -> int:
+    if not 1 <= (number := int(text)) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text}: from 1 to 65535")
+    return number
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (number := float(text)) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: more than 0")
+    return number
+
+
 def _share(text: str) -> float:
     if not 0 <= (number := float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"{text}: from 0 to 1")
     return number
 
 
+def _pages(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    pages = int(first), int(last) if dash else int(first)
+    if not 1 <= pages[0] <= pages[1] <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text}: counted from 1, as 3 or 3-7")
+    return pages
+
+
 # ---- the commands ---------------------------------------------------------------------------
 
 
 def _read(args: argparse.Namespace) -> int:
-    from .files import text, write  # noqa: PLC0415
+    from .files import text, title, write  # noqa: PLC0415
+    from .progress import Progress  # noqa: PLC0415
 
     form = _format(args)
-    sources, alone = _sources(args)
-    if form == "mol" and not alone:
+    inputs = _inputs(args)
+    if form == "mol" and not inputs.is_one_file:
         raise _CommandError(USAGE, "a mol file holds one molecule: give one picture, or use sdf")
     reader = _reader(args)
+    alone = inputs.is_one_file and sum(1 for _ in inputs) == 1
     shown = sys.stderr.isatty() and (args.output is not None or not sys.stdout.isatty())
-    count = _Count(len(sources), args.quiet, shown and not (args.quiet or args.no_progress))
-    pictures = (sys.stdin.buffer if s == "-" else s for s in sources)
-    readings = count.judged(reader.read_many(pictures, page=args.page), args.min_confidence)
+    bar = Progress(inputs, shown and not alone and not (args.quiet or args.no_progress))
+    watch = _Watch(bar, args.min_confidence, args.quiet)
+    readings = watch.over(_readings(reader, inputs))
     if args.output is not None:
-        write(readings, args.output, form)
+        write(readings, args.output, form, {"model": reader.info.get("model")})
     elif form == "jsonl":
         for reading in readings:
-            print(json.dumps(reading.to_dict(), ensure_ascii=False, allow_nan=False), flush=True)
+            print(text([reading], form), end="", flush=True)
     elif form is not None:
         sys.stdout.write(text(readings, form))
     else:
         for reading in readings:
             if reading.valid:
-                end = f"\t{reading.confidence:.3f}"
-                row = f"{_plain(reading.source)}\t{reading.smiles}{end}"
-                print(reading.smiles if alone else row, flush=True)
-    return count.code
+                row = f"{title(reading)}\t{reading.smiles}\t{reading.confidence:.3f}"
+                print(_plain(reading.smiles if alone else row, tabs=not alone), flush=True)
+    watch.tell_skipped(inputs)
+    return watch.code
+
+
+def _readings(reader: Reader, inputs: Inputs) -> Iterator[Reading]:
+    """One reading for each picture, whatever happens to it."""
+    from .workers import failure, named, read  # noqa: PLC0415
+
+    for item in inputs:
+        try:
+            content = item.load()
+        except Exception as err:  # whatever a broken archive makes its library raise
+            found = failure(item.source, item.page, err, reader.info.get("model"))
+        else:
+            found = read(reader, item.source, item.page, content)
+        yield named(found, item.source, item.id)
+
+
+def _batch(args: argparse.Namespace) -> int:
+    from .batch import JournalError, batch, check_outputs  # noqa: PLC0415
+    from .progress import Progress  # noqa: PLC0415
+    from .reader import Reader  # noqa: PLC0415
+    from .reading import MIN_CONFIDENCE  # noqa: PLC0415
+    from .workers import WorkerError  # noqa: PLC0415
+
+    on_ray = args.engine == "ray"
+    try:
+        if not on_ray or args.journal is not None:
+            check_outputs(list(map(Path, args.output)), args.journal)
+        elif len(args.output) != 1:
+            raise ValueError("--engine ray: give one -o OUT, a folder or URI, or a --journal")
+    except ValueError as err:
+        raise _CommandError(USAGE, _line(err)) from err
+    if "-" in args.files:
+        raise _CommandError(USAGE, "a batch cannot read a picture from standard input")
+    inputs = _inputs(args)
+    factory: Any = partial(
+        Reader, args.weights, device=args.device, threads=args.threads or 1, beam=args.beam
+    )
+    shown = sys.stderr.isatty() and not (args.quiet or args.no_progress or on_ray)
+    bar = Progress(inputs, shown)  # Ray has a line of its own
+    watch = _Watch(bar, args.min_confidence, args.quiet, TOLD)
+    common: dict[str, Any] = {
+        "journal": args.journal,
+        "workers": args.workers,
+        "timeout": args.timeout,
+        "settings": {"beam": args.beam},
+        "restart": args.restart,
+        "retry": args.retry,
+        "least": MIN_CONFIDENCE if args.min_confidence is None else args.min_confidence,
+        "told": watch.failed_one,
+        "progress": bar,
+    }
+    summary: Summary
+    try:
+        if on_ray:
+            _extra("ray", "ray")
+            summary = _extra("ray", ".batch_ray").batch_on_ray(
+                inputs, args.output, factory, gpus=args.gpus, **common
+            )
+        else:
+            summary = batch(inputs, args.output, factory, **common)
+    except (JournalError, WorkerError) as err:
+        raise _CommandError(BROKEN, _line(err)) from err
+    finally:
+        bar.clear()
+    watch.tell_rest(args.output)
+    watch.tell_skipped(inputs)
+    if not args.quiet:
+        _say(_told(summary))
+    if summary.stopped:
+        return 128 + summary.stopped
+    return FAILED if summary.failures or summary.review else 0
+
+
+def _told(summary: Summary) -> str:
+    """A batch in one line."""
+    fresh = summary.pictures - summary.resumed
+    parts = [f"{summary.pictures:,} picture{'s' * (summary.pictures != 1)}"]
+    if summary.resumed:
+        parts.append(f"{summary.resumed:,} of them in the journal before")
+    if summary.failures:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in summary.failures.most_common())
+        parts.append(f"{summary.failures.total():,} not read ({kinds})")
+    if summary.review:
+        parts.append(f"{summary.review:,} to be looked at (column review)")
+    if fresh:
+        parts.append(f"{fresh / max(summary.seconds, 1e-9):.1f} a second")
+    if summary.stopped:
+        parts.append("stopped: the same command goes on from here")
+    return "; ".join(parts)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    server = _extra("web", ".web.server")
+    from .workers import WorkerError  # noqa: PLC0415
+
+    try:
+        return int(server.run(args))
+    except (OSError, WorkerError) as err:
+        raise _CommandError(BROKEN, _line(err)) from err
 
 
 def _show(args: argparse.Namespace) -> int:
     """Draws the gaze over its picture and the molecule that was read beside it."""
+    from .files import whole  # noqa: PLC0415
     from .picture import load  # noqa: PLC0415
-    from .show import show  # noqa: PLC0415
+    from .progress import Progress  # noqa: PLC0415
+    from .show import figure_format, show  # noqa: PLC0415
 
     _writable(args.output)
+    form = figure_format(args.output)
+    if form is None:
+        raise _CommandError(USAGE, f"{args.output}: choose .png or another format of pictures")
     reader = _reader(args)
     source = sys.stdin.buffer.read() if args.file == "-" else args.file
     sheet = load(source, args.page)
     reading = replace(reader.read(source, page=args.page), source=args.file)
-    try:
-        show(sheet, reading).save(args.output)
-    except ValueError as err:
-        raise _CommandError(USAGE, f"{args.output}: {_line(err)}") from err
-    count = _Count(1)
-    for judged in count.judged([reading]):
+    with whole(args.output) as draft, open(draft, "xb") as file:
+        show(sheet, reading).save(file, form)
+    watch = _Watch(Progress(1, shown=False), None)
+    for judged in watch.over([reading]):
         if judged.valid:
             print(judged.smiles)
-    return count.code
+    return watch.code
 
 
 def _score(args: argparse.Namespace) -> int:
-    from .score import report, score, table, write_misses  # noqa: PLC0415
+    from .progress import Progress  # noqa: PLC0415
+    from .score import TableError, report, score, table, write_misses  # noqa: PLC0415
 
     if args.misses is not None:
         if len(args.tables) > 1:
             raise _CommandError(USAGE, "--misses takes one table")
         _writable(args.misses)
-    tables = {name: table(name)[: args.limit] for name in args.tables}
+    try:
+        tables = {name: table(name)[: args.limit] for name in args.tables}
+    except TableError as err:
+        raise _CommandError(USAGE, _line(err)) from err
     reader = _reader(args)
-    count = _Count(sum(map(len, tables.values())), shown=args.progress or sys.stderr.isatty())
+    bar = Progress(sum(map(len, tables.values())), args.progress or sys.stderr.isatty())
+    done = exact = 0
+
+    def step(result: Any) -> None:
+        nonlocal done, exact
+        done, exact = done + 1, exact + result.exact
+        bar(done, note=f"  {exact / done:.1%} exact")
+
     scores: dict[str, Score] = {}
     for name, rows in tables.items():
-        scores[name] = score(rows, reader.read, lambda result: count.step(result.exact))
-    count.clear()
+        scores[name] = score(rows, reader.read, step)
+    bar.clear()
     if args.json:
         print(json.dumps({name: scored.to_dict() for name, scored in scores.items()}, indent=2))
     else:
@@ -346,32 +596,60 @@ def _score(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-    from . import picture  # noqa: PLC0415
+    from . import inputs, picture  # noqa: PLC0415
+    from .reading import MIN_CONFIDENCE  # noqa: PLC0415
 
-    facts = {"python": f"{platform.python_version()} on {platform.system()} {platform.machine()}"}
+    facts: dict[str, Any] = {
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    }
     for package in ("molgaze", "numpy", "pillow", "rdkit", "onnxruntime"):
         try:
             facts[package] = version(package)
         except PackageNotFoundError:
-            facts[package] = "not installed"
-    facts["formats"] = " ".join(picture.FORMATS)
-    facts["limits"] = (
-        f"{picture.MAX_BYTES // 2**20} MB, {picture.MAX_PIXELS:,} pixels, sides of "
-        f"{picture.MIN_SIDE} to {picture.MAX_SIDE:,} pixels and up to {picture.MAX_ASPECT}:1"
-    )
+            facts[package] = None
+    facts["formats"] = list(picture.FORMATS)
+    facts["suffixes"] = list(inputs.PICTURES)
+    facts["outputs"] = list(FORMATS)
+    facts["limits"] = {
+        "megabytes": picture.MAX_BYTES // 2**20,
+        "pixels": picture.MAX_PIXELS,
+        "least side": picture.MIN_SIDE,
+        "largest side": picture.MAX_SIDE,
+        "largest side by least": picture.MAX_ASPECT,
+    }
+    facts["min confidence"] = MIN_CONFIDENCE
     fault = None
     try:
-        facts |= _reader(args).info
+        facts |= {name: _value(told) for name, told in _reader(args).info.items()}
     except _CommandError as stop:
         fault = stop
     if args.json:
         print(json.dumps(facts, indent=2))
     else:
         wide = max(map(len, facts))
-        print("\n".join(f"{name:{wide}}  {value}" for name, value in facts.items()))
+        print("\n".join(f"{name:{wide}}  {_shown(value)}" for name, value in facts.items()))
     if fault is not None:
         raise fault
     return 0
+
+
+def _value(told: str) -> Any:
+    """What a text of the weights' metadata says, which holds lists and objects as JSON."""
+    if told[:1] in ("[", "{"):
+        with suppress(ValueError):
+            return json.loads(told)
+    return told
+
+
+def _shown(value: Any) -> str:
+    """A fact on one line."""
+    if value is None:
+        return "not installed"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(v)}" for name, v in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -389,20 +667,6 @@ def _check(args: argparse.Namespace) -> int:
     if not right:
         _say(f"{picture.name}: expected {expected}")
     return 0 if right else FAILED
-
-
-def _with_workers(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """A command whose workers may find that they have no reader."""
-
-    def command(args: argparse.Namespace) -> int:
-        from .workers import WorkerError  # noqa: PLC0415
-
-        try:
-            return run(args)
-        except WorkerError as err:
-            raise _CommandError(BROKEN, _line(err)) from err
-
-    return command
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -423,7 +687,7 @@ def _export(args: argparse.Namespace) -> int:
     runs = [fit.weights_of(run) for run in args.runs]
     for run in runs:
         if not run.is_file():
-            raise _CommandError(FAILED, f"{run}: no such run")
+            raise _CommandError(USAGE, f"{run}: no such run")
     inks = [load(file).at_scale().ink for file in args.check or [WEIGHTS / "check.png"]]
     try:
         export.export(runs, args.output, inks, args.name)
@@ -460,15 +724,51 @@ def _reader(args: argparse.Namespace) -> Reader:
         raise _CommandError(BROKEN, _line(err)) from err
 
 
+def _inputs(args: argparse.Namespace) -> Inputs:
+    """The pictures that were named; what comes from standard input is read here."""
+    from .inputs import STANDARD_INPUT, Inputs  # noqa: PLC0415
+    from .picture import MAX_BYTES  # noqa: PLC0415
+
+    names, listed = [*args.files], args.files_from
+    if names.count(STANDARD_INPUT) + (listed == STANDARD_INPUT) > 1:
+        raise _CommandError(USAGE, "standard input can be read only once")
+    if listed == STANDARD_INPUT:
+        names, listed = names + _lines(sys.stdin.buffer.read()), None
+    elif listed is not None and not os.path.isfile(listed):
+        raise _CommandError(USAGE, f"--files-from {listed}: there is no such file")
+    if not names and listed is None:
+        raise _CommandError(USAGE, "no pictures given")
+    sent = sys.stdin.buffer.read(MAX_BYTES + 1) if STANDARD_INPUT in args.files else None
+    pages = getattr(args, "page", None)
+    more = {"column": args.column, "id_column": args.id_column, "pages": pages}
+    return Inputs(names, listed, args.recursive, standard_input=sent, **more)
+
+
+def _lines(data: bytes) -> list[str]:
+    return [name for line in data.split(b"\n") if (name := os.fsdecode(line.rstrip(b"\r")))]
+
+
 def _format(args: argparse.Namespace) -> Format | None:
     """The format asked for; None for plain lines on standard output."""
+    asked: Format | None = args.format
     if args.output is None:
-        return args.format  # type: ignore[no-any-return]
+        if asked == "parquet":
+            raise _CommandError(USAGE, "--format parquet: give a file with -o")
+        return asked
     _writable(args.output)
-    form = args.format or args.output.suffix.lstrip(".").lower()
-    if form not in FORMATS:
+    told = form_of(args.output)
+    if asked is not None and told is not None and asked != told:
+        raise _CommandError(
+            USAGE, f"{args.output}: its suffix asks for {told} and the options for {asked}"
+        )
+    form = asked or told
+    if form is None:
         raise _CommandError(USAGE, f"{args.output}: choose --format {', '.join(FORMATS)}")
-    return form  # type: ignore[no-any-return]
+    if form == "parquet":
+        from .files import arrow  # noqa: PLC0415
+
+        arrow()
+    return form
 
 
 def _writable(path: Path) -> None:
@@ -479,127 +779,88 @@ def _writable(path: Path) -> None:
         raise _CommandError(USAGE, f"{path.parent}: no such folder")
 
 
-def _sources(args: argparse.Namespace) -> tuple[list[str], bool]:
-    """Paths in the order given, and whether they are one picture that was named as such."""
-    names = [*args.files]
-    if args.files_from == "-":
-        names += _lines(sys.stdin.buffer.read())
-    elif args.files_from is not None:
-        names += _lines(Path(args.files_from).read_bytes())
-    found: list[str] = []
-    for name in names:
-        if name != "-" and os.path.isdir(name):
-            inside = _pictures(name, args.recursive)
-            if not inside:
-                raise _CommandError(FAILED, f"{name}: no pictures in this folder")
-            found += inside
-        elif name != "-" and glob.has_magic(name) and not os.path.exists(name):
-            found += sorted(glob.glob(name, recursive=True)) or [name]
-        else:
-            found.append(name)
-    if not found:
-        raise _CommandError(USAGE, "no pictures given")
-    if found.count("-") + (args.files_from == "-") > 1:
-        raise _CommandError(USAGE, "standard input can be read only once")
-    return found, len(args.files) == 1 and found == names
-
-
-def _lines(data: bytes) -> list[str]:
-    return [name for line in data.split(b"\n") if (name := os.fsdecode(line.rstrip(b"\r")))]
-
-
-def _pictures(folder: str, recursive: bool) -> list[str]:
-    """Files in a folder that are pictures by their suffix, in the order of their names."""
-    found: list[str] = []
-    for path, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
-        found += [
-            os.path.join(path, file)
-            for file in sorted(files)
-            if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
-        ]
-    return found
-
-
 # ---- standard error -------------------------------------------------------------------------
 
 
-class _Count:
-    """Counts pictures as they are read: failures, progress, interruption."""
+class _Watch:
+    """Tells of the pictures that were not read, or not surely, and keeps the exit code.
 
-    def __init__(self, total: int, quiet: bool = False, shown: bool = False) -> None:
-        self.total, self.quiet, self.shown = total, quiet, shown
-        self.done = self.exact = self.failed = 0
-        self.interrupted = False
-        self.told = 0.0
+    Args:
+        bar: the line of progress.
+        least: confidence under which a reading is to be looked at; the default if None.
+        quiet: True for no word of single pictures.
+        most: pictures that are told of; all if None.
+    """
+
+    def __init__(
+        self, bar: Progress, least: float | None, quiet: bool = False, most: int | None = None
+    ) -> None:
+        self._bar, self._least, self._quiet, self._most = bar, least, quiet, most
+        self._failed = 0
+        self._interrupted = False
 
     @property
     def code(self) -> int:
         """The exit code that the pictures so far ask for."""
-        return INTERRUPTED if self.interrupted else FAILED if self.failed else 0
+        return INTERRUPTED if self._interrupted else FAILED if self._failed else 0
 
-    def judged(self, readings: Iterable[Reading], least: float = 0.0) -> Iterator[Reading]:
-        """The readings as they come, failures told; an interruption ends them early."""
+    def over(self, readings: Iterable[Reading]) -> Iterator[Reading]:
+        """The readings as they come, judged and told of; an interruption ends them early."""
+        from .files import answered  # noqa: PLC0415
+        from .reading import MIN_CONFIDENCE  # noqa: PLC0415
+
+        least = MIN_CONFIDENCE if self._least is None else self._least
         try:
-            for reading in readings:
-                result = _doubted(reading, least) if reading.confidence < least else reading
-                if not result.valid:
-                    self.failed += 1
-                    self.say(f"{result.source}: {_reason(result)}")
-                for warning in result.warnings if result.valid else ():
-                    self.say(f"{result.source}: {warning}")
-                self.step()
-                yield result
+            for done, reading in enumerate(readings, 1):
+                judged = answered(reading).judged(least)
+                if judged.review or not judged.valid:
+                    self.failed_one(judged)
+                for warning in judged.warnings if judged.valid else ():
+                    self._tell(judged, warning)
+                self._bar(done)
+                yield judged
         except KeyboardInterrupt:
-            self.interrupted = True
+            self._interrupted = True
         finally:
-            self.clear()
+            self._bar.clear()
 
-    def step(self, exact: bool = False) -> None:
-        """One more picture."""
-        self.done += 1
-        self.exact += exact
-        live = sys.stderr.isatty()
-        now = time.monotonic()
-        if self.shown and now - self.told > (0.1 if live else 10.0):
-            self.told = now
-            right = f"  {self.exact / self.done:.1%} exact" if self.exact else ""
-            line = f"{self.done}/{self.total}{right}"
-            print(f"\r{line}\x1b[K" if live else line, end="" if live else "\n", file=sys.stderr)
-            sys.stderr.flush()
+    def failed_one(self, reading: Reading) -> None:
+        """One more picture that was not read, or not surely."""
+        self._failed += 1
+        if self._most is None or self._failed <= self._most:
+            self._tell(reading, _reason(reading))
 
-    def clear(self) -> None:
-        """Take the progress line away."""
-        if self.shown and sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    def _tell(self, reading: Reading, text: str) -> None:
+        from .files import title  # noqa: PLC0415
 
-    def say(self, text: str) -> None:
-        """A word on one picture, unless told to be quiet."""
-        if not self.quiet:
-            self.clear()
-            _say(text)
+        if not self._quiet:
+            self._bar.clear()
+            _say(f"{title(reading)}: {text}")
 
+    def tell_rest(self, outputs: Sequence[str]) -> None:
+        """How many pictures were not told of, and where they stand."""
+        if self._most is not None and self._failed > self._most and not self._quiet:
+            where = f" in {outputs[0]}" if outputs else ""
+            _say(f"{self._failed - self._most:,} more: see the columns error and review{where}")
 
-def _doubted(reading: Reading, least: float) -> Reading:
-    """The same picture without an answer: what was read is only an alternative."""
-    if not reading.smiles:
-        return reading
-    return replace(
-        reading,
-        smiles=None,
-        cxsmiles=None,
-        molfile=None,
-        inchikey=None,
-        alternatives=((reading.smiles, reading.confidence), *reading.alternatives),
-        error=f"confidence {reading.confidence:.2f} is under {least:g}",
-        error_type="LowConfidence",
-    )
+    def tell_skipped(self, inputs: Inputs) -> None:
+        """Which files of folders and archives were left out."""
+        from .inputs import told_skipped  # noqa: PLC0415
+
+        for line in told_skipped(inputs.skipped) if not self._quiet else ():
+            _say(line)
 
 
 def _reason(reading: Reading) -> str:
     if reading.error:
         return reading.error.removeprefix(f"{reading.source}: ")
-    return "cut off at its longest" if reading.finish_reason == "length" else "no molecule"
+    if reading.finish_reason == "length":
+        return "cut off at its longest"
+    if not reading.smiles:
+        return "no molecule"
+    if reading.review:
+        return f"confidence {reading.confidence:.2f}: look at it"
+    return "no molecule by the rules of chemistry"
 
 
 def _say(text: str) -> None:
@@ -612,6 +873,6 @@ def _line(err: BaseException) -> str:
     return next(iter(str(err).strip().splitlines()), type(err).__name__)
 
 
-def _plain(text: str | None) -> str:
+def _plain(text: str | None, tabs: bool = False) -> str:
     """One line without control characters, so that no file name can break a row or a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text or "")
+    return "".join(c if c.isprintable() or (tabs and c == "\t") else "?" for c in text or "")

@@ -3,7 +3,8 @@
     for item in Inputs(["scans", "crops.tar", "patents/*.tif"]):
         reader.read(item.load(), page=item.page)
 
-Archives and tables are read from front to back, a member at a time, so any size will do.
+Archives and tables are read from front to back, a member at a time, so any size will do. This is
+the only place that knows which files are looked for; what is in them, `picture.load` knows.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import stat
 import struct
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from itertools import count
+from pathlib import PurePath
 from typing import IO, Any
 
 from .files import arrow
@@ -34,7 +37,9 @@ PICTURES = (
 TIFFS = (".tif", ".tiff")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 TABLES = (".parquet", ".arrow", ".feather")
+ARCHIVES = (".zip", *TARS)
 MAX_PAGES = 10_000  # of one TIFF
+STANDARD_INPUT = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,14 @@ class Item:
         page: of a TIFF, from 1.
         stamp: size and time of its file, and its place in it: another one is another picture.
         load: gives a path or the bytes; may raise anything, and holds only until the next item.
+        id: what a table calls it.
     """
 
     source: str
     page: int
     stamp: str
     load: Callable[[], str | bytes]
+    id: str | None = None
 
     @property
     def key(self) -> bytes:
@@ -69,16 +76,28 @@ class Inputs:
         files_from: a file of more names, one a line.
         recursive: folders in folders too.
         column: of a table, with the bytes of pictures; its only such column if None.
+        id_column: of a table, with names of the pictures; ``id`` if None and there is one.
+        pages: only pages with these numbers, from first to last; all if None.
+        standard_input: what the name ``-`` stands for.
+        skipped: folder or archive -> suffix -> files in it that were left out, as no pictures are
+            called so; filled while the pictures are iterated.
     """
 
     names: Sequence[str] = ()
     files_from: str | os.PathLike[str] | None = None
     recursive: bool = False
     column: str | None = None
+    id_column: str | None = None
+    pages: tuple[int, int] | None = None
+    standard_input: bytes | None = None
+    skipped: dict[str, Counter[str]] = field(default_factory=dict, compare=False)
 
     def __iter__(self) -> Iterator[Item]:
-        for name in self._names():
-            if os.path.isdir(name):
+        for name in self.named():
+            if name == STANDARD_INPUT and self.standard_input is not None:
+                data = self.standard_input
+                yield from self._pages(name, "", tiff_pages(io.BytesIO(data)), partial(bytes, data))
+            elif os.path.isdir(name):
                 yield from self._folder(name)
             elif glob.has_magic(name) and not os.path.exists(name):
                 for found in sorted(glob.glob(name, recursive=True)) or [name]:
@@ -86,7 +105,19 @@ class Inputs:
             else:
                 yield from self._file(name)
 
-    def _names(self) -> Iterator[str]:
+    @property
+    def is_one_file(self) -> bool:
+        """Whether one file is named and nothing else; it may have several pages."""
+        if len(self.names) != 1 or self.files_from is not None:
+            return False
+        (name,) = self.names
+        if name == STANDARD_INPUT and self.standard_input is not None:
+            return True
+        holds_many = name.lower().endswith((*ARCHIVES, *TABLES)) or os.path.isdir(name)
+        return not holds_many and (not glob.has_magic(name) or os.path.exists(name))
+
+    def named(self) -> Iterator[str]:
+        """The names of what holds the pictures, those of the list of files among them."""
         yield from self.names
         if self.files_from is not None:
             with open(self.files_from, "rb") as lines:
@@ -96,13 +127,32 @@ class Inputs:
 
     def _folder(self, folder: str) -> Iterator[Item]:
         found = 0
+        skipped: Counter[str] = Counter()
         for path, folders, files in os.walk(folder):
             folders[:] = sorted(f for f in folders if self.recursive and not f.startswith("."))
-            for file in sorted(filter(_is_picture, files)):
-                found += 1
-                yield from self._file(os.path.join(path, file))
+            for file in sorted(files):
+                if _is_picture(file):
+                    found += 1
+                    yield from self._file(os.path.join(path, file))
+                elif not file.startswith("."):
+                    skipped[_suffix(file)] += 1
+        self._note(folder, skipped)
         if not found:
             yield _broken(folder, "", PictureError(folder, "missing", "no pictures in this folder"))
+
+    def _note(self, holder: str, skipped: Counter[str]) -> None:
+        if skipped:
+            self.skipped[holder] = skipped
+
+    def _pages(
+        self, source: str, stamp: str, number: int, load: Callable[[], str | bytes]
+    ) -> Iterator[Item]:
+        """The pages that are wanted of a file with so many."""
+        first, last = self.pages or (1, number)
+        if number > 1:  # only of a TIFF is the number known; of others each page is tried
+            last = min(last, max(number, first))
+        for page in range(first, last + 1):
+            yield Item(source, page, stamp, load)
 
     def _file(self, path: str) -> Iterator[Item]:
         suffix = path.lower()
@@ -115,28 +165,96 @@ class Inputs:
             stamp, suffix = "", ""
         found: Iterator[Item]
         if suffix.endswith(".zip"):
-            found = _zip(path, stamp)
+            found = self._zip(path, stamp)
         elif suffix.endswith(TARS):
-            found = _tar(path, stamp)
+            found = self._tar(path, stamp)
         elif suffix.endswith(TABLES):
             arrow()  # the extra is missing for all such files alike
-            found = _table(path, stamp, self.column)
+            found = _table(path, stamp, self.column, self.id_column)
         else:
             pages = 1
             if suffix.endswith(TIFFS):
                 with suppress(OSError), open(path, "rb") as file:
                     pages = tiff_pages(file)
-            for page in range(1, pages + 1):
-                yield Item(path, page, stamp, partial(str, path))
+            yield from self._pages(path, stamp, pages, partial(str, path))
             return
         try:
             yield from found
         except Exception as err:  # whatever a broken archive makes its library raise
             yield _broken(path, stamp, err)
 
+    def _zip(self, path: str, stamp: str) -> Iterator[Item]:
+        skipped: Counter[str] = Counter()
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if info.is_dir() or info.filename.startswith("__MACOSX/"):
+                    continue
+                if not _is_picture(info.filename):
+                    skipped[_suffix(info.filename)] += 1
+                    continue
+                name = f"{path}/{info.filename}"
+
+                def load(info: zipfile.ZipInfo = info, name: str = name) -> bytes:
+                    return _limited(archive.open(info), name)
+
+                yield from self._member(name, f"{stamp} {info.header_offset}", load)
+        self._note(path, skipped)
+
+    def _tar(self, path: str, stamp: str) -> Iterator[Item]:
+        skipped: Counter[str] = Counter()
+        with tarfile.open(path) as archive:
+            while (info := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # would grow with the archive
+                if not info.isfile():
+                    continue
+                if not _is_picture(info.name):
+                    skipped[_suffix(info.name)] += 1
+                    continue
+                name = f"{path}/{info.name}"
+
+                def load(info: tarfile.TarInfo = info, name: str = name) -> bytes:
+                    file = archive.extractfile(info)
+                    assert file is not None
+                    return _limited(file, name)
+
+                yield from self._member(name, f"{stamp} {info.offset}", load)
+            if archive.fileobj is not None and archive.fileobj.tell() == archive.offset:
+                raise tarfile.ReadError("ends without an end mark: cut off")
+        self._note(path, skipped)
+
+    def _member(self, source: str, stamp: str, load: Callable[[], bytes]) -> Iterator[Item]:
+        """The pages of one member of an archive."""
+        if not source.lower().endswith(TIFFS):
+            yield from self._pages(source, stamp, 1, load)
+            return
+        try:
+            data = load()
+        except Exception as err:
+            yield _broken(source, stamp, err)
+            return
+        yield from self._pages(source, stamp, tiff_pages(io.BytesIO(data)), lambda: data)
+
 
 def _is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURES) and not name.rpartition("/")[2].startswith(".")
+
+
+def _suffix(name: str) -> str:
+    return PurePath(name).suffix.lower() or "without suffix"
+
+
+def told_skipped(skipped: dict[str, Counter[str]]) -> Iterator[str]:
+    """A line for each folder or archive in which files were left out: how many of which kind."""
+    for holder, kinds in skipped.items():
+        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
+        rest = kinds.total() - sum(count for _, count in kinds.most_common(6))
+        more = f", {rest:,} others" if rest else ""
+        one = kinds.total() == 1
+        files = (
+            "1 file was skipped: its name is" if one else f"{kinds.total():,} files were skipped"
+        )
+        why = "not that of a picture" if one else ": their names are not those of pictures"
+        yield f"{holder}: {files}{' ' * one}{why} ({told}{more})"
 
 
 def _broken(source: str, stamp: str, err: Exception) -> Item:
@@ -168,20 +286,6 @@ def tiff_pages(file: IO[bytes]) -> int:
     return max(len(seen), 1)
 
 
-def _members(source: str, stamp: str, load: Callable[[], bytes]) -> Iterator[Item]:
-    """The pages of one member of an archive."""
-    if not source.lower().endswith(TIFFS):
-        yield Item(source, 1, stamp, load)
-        return
-    try:
-        data = load()
-    except Exception as err:
-        yield _broken(source, stamp, err)
-        return
-    for page in range(1, tiff_pages(io.BytesIO(data)) + 1):
-        yield Item(source, page, stamp, lambda: data)
-
-
 def _limited(file: IO[bytes], source: str) -> bytes:
     with file:
         data = file.read(MAX_BYTES + 1)
@@ -190,41 +294,13 @@ def _limited(file: IO[bytes], source: str) -> bytes:
     return data
 
 
-def _zip(path: str, stamp: str) -> Iterator[Item]:
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if _is_picture(info.filename) and not info.filename.startswith("__MACOSX/"):
-                name = f"{path}/{info.filename}"
-
-                def load(info: zipfile.ZipInfo = info, name: str = name) -> bytes:
-                    return _limited(archive.open(info), name)
-
-                yield from _members(name, f"{stamp} {info.header_offset}", load)
-
-
-def _tar(path: str, stamp: str) -> Iterator[Item]:
-    with tarfile.open(path) as archive:
-        while (info := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # would grow with the archive
-            if info.isfile() and _is_picture(info.name):
-                name = f"{path}/{info.name}"
-
-                def load(info: tarfile.TarInfo = info, name: str = name) -> bytes:
-                    file = archive.extractfile(info)
-                    assert file is not None
-                    return _limited(file, name)
-
-                yield from _members(name, f"{stamp} {info.offset}", load)
-        if archive.fileobj is not None and archive.fileobj.tell() == archive.offset:
-            raise tarfile.ReadError("ends without an end mark: cut off")
-
-
-def _table(path: str, stamp: str, column: str | None) -> Iterator[Item]:
+def _table(path: str, stamp: str, column: str | None, id_column: str | None) -> Iterator[Item]:
     pa = arrow()
     if path.lower().endswith(".parquet"):
         file = pa.parquet.ParquetFile(path)
         name = column_of(file.schema_arrow, path, column)
-        batches = file.iter_batches(batch_size=16, columns=[name])
+        ids = id_column_of(file.schema_arrow, path, id_column)
+        batches = file.iter_batches(batch_size=16, columns=[name, *([ids] if ids else [])])
     else:
         memory = pa.memory_map(path)
         try:
@@ -234,13 +310,16 @@ def _table(path: str, stamp: str, column: str | None) -> Iterator[Item]:
             memory.seek(0)
             batches = reader = pa.ipc.open_stream(memory)
         name = column_of(reader.schema, path, column)
+        ids = id_column_of(reader.schema, path, id_column)
     row = count()
     for batch in batches:
         cells = batch.column(batch.schema.get_field_index(name))
         if pa.types.is_struct(cells.type):
             cells = cells.field("bytes")
-        for cell, number in zip(cells, row, strict=False):  # the count goes on over batches
-            yield Item(f"{path}/{number}", 1, stamp, partial(_bytes, cell))
+        called = batch.column(batch.schema.get_field_index(ids)).to_pylist() if ids else ()
+        for i, cell in enumerate(cells):
+            name_of_row = None if not ids or called[i] is None else str(called[i])
+            yield Item(f"{path}/{next(row)}", 1, stamp, partial(_bytes, cell), name_of_row)
 
 
 def _bytes(cell: Any) -> bytes:
@@ -263,3 +342,17 @@ def column_of(schema: Any, path: str, column: str | None) -> str:
         names = ", ".join(schema.names)
         raise PictureError(path, "format", f"{what}: choose one of its columns ({names})")
     return str(found[0])
+
+
+def id_column_of(schema: Any, path: str, column: str | None) -> str | None:
+    """The column with the names of the pictures, if there is one.
+
+    Raises:
+        PictureError: one was asked for that is not there.
+    """
+    if column is None:
+        return next((name for name in schema.names if name.lower() == "id"), None)
+    if column not in schema.names:
+        names = ", ".join(schema.names)
+        raise PictureError(path, "format", f"no column {column} of names: it has {names}")
+    return column

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -80,6 +82,12 @@ def moves(tokens: Sequence[str], places: Sequence[Point]) -> list[Move]:
         elif token == walk.RING and here is not None:
             found.append(Move("ring", i, here, place))
     return found
+
+
+def figure_format(path: str | os.PathLike[str]) -> str | None:
+    """What Pillow calls the format of a figure, by the suffix of its path; None if it has none."""
+    form = Image.registered_extensions().get(Path(path).suffix.lower())
+    return form if form in Image.SAVE else None
 
 
 def show(sheet: Sheet, reading: Reading) -> Image.Image:

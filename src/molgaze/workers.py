@@ -25,6 +25,7 @@ from dataclasses import replace
 from functools import partial
 from typing import IO, Any, Protocol, TypeVar
 
+from .picture import PictureError
 from .reading import Reading
 
 TIMEOUT = 60.0  # seconds for one picture
@@ -92,24 +93,49 @@ def read(reader: Reads, source: str, page: int, content: str | bytes) -> Reading
         found = reader.read(content, page=page)
     except Exception as err:
         ms = (time.perf_counter() - began) * 1000
-        return failure(source, page, err, reader.info.get("model"), ms)
+        return failure(source, page, err, reader.info.get("model"), ms, is_fault(err))
     return named(found, source)
 
 
-def named(reading: Reading, source: str) -> Reading:
-    """The same, of a picture of this name."""
+def _first_line(err: BaseException) -> str:
+    return next(iter(str(err).strip().splitlines()), type(err).__name__)
+
+
+def named(reading: Reading, source: str, id: str | None = None) -> Reading:
+    """The same, of a picture of this name, and with what a table calls it."""
     said = reading.error
     if said is not None:
         said = f"{source}: {said.removeprefix(f'{reading.source}: ')}"
-    return replace(reading, source=source, error=said)
+    return replace(reading, source=source, error=said, id=id)
+
+
+def is_fault(err: Exception) -> bool:
+    """Whether what a reader raised is no picture's fault, and to be reported."""
+    return not isinstance(err, PictureError)
 
 
 def failure(
-    source: str, page: int, err: Exception, model: str | None = None, ms: float | None = None
+    source: str,
+    page: int,
+    err: Exception,
+    model: str | None = None,
+    ms: float | None = None,
+    fault: bool = False,
 ) -> Reading:
-    """The row of a picture that could not be read."""
-    reason = getattr(err, "reason", None) or str(err) or type(err).__name__
+    """The row of a picture that could not be read.
+
+    Args:
+        source: name of the picture.
+        page: of a TIFF, from 1.
+        err: why it could not be read.
+        model: of the reader that tried.
+        ms: how long it tried.
+        fault: True if that should not happen, whatever the picture.
+    """
+    reason = getattr(err, "reason", None) or _first_line(err)
     name = getattr(err, "kind", None) if isinstance(err, LostError) else type(err).__name__
+    if fault:
+        reason = f"{name}: {reason} (a fault in MolGaze: please report it)"
     said = f"{source}: {reason}"
     return Reading(
         source=source,
@@ -326,7 +352,7 @@ def work(tasks: IO[bytes], answers: IO[bytes], alarm: float) -> None:
         except EOFError:
             return
         except Exception as err:
-            answer(next(iter(str(err).splitlines()), type(err).__name__))
+            answer(_first_line(err))
             return
         answer(info)
         with open(os.devnull, "w", encoding="utf-8") as nowhere:

@@ -33,7 +33,8 @@ def read(reader: Reads, source: str, page: int, content: bytes) -> Answered:
     except PictureError as err:
         return err.kind, failure(source, page, err, reader.info.get("model")).to_dict()
     except Exception as err:
-        return "fault", failure(source, page, err, reader.info.get("model")).to_dict()
+        model = reader.info.get("model")
+        return "fault", failure(source, page, err, model, fault=True).to_dict()
 
 
 def preview(reader: Reads, page: int, content: bytes) -> Answered:
