@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import types
+import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from molgaze import cli
+from molgaze import cli, refusals
 from molgaze.cli import main
 from molgaze.picture import load
 from molgaze.reading import COLUMNS, Reading
@@ -176,6 +180,102 @@ def test_a_file_of_paths(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = types.SimpleNamespace(buffer=io.BytesIO(b"c.png\na.png\n"))
     monkeypatch.setattr("sys.stdin", stdin)
     assert call("read", "--files-from", "-")[1] == want
+
+
+def pages(path: Path, number: int) -> Path:
+    frames = [Image.new("L", (60, 40), 255) for _ in range(number)]
+    for i, frame in enumerate(frames):
+        ImageDraw.Draw(frame).line((10, 10, 30, 20 + i, 50, 10), 0, 2)
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    return path
+
+
+def test_all_pages_are_read_and_count_from_1(call: Run, folder: Path) -> None:
+    pages(folder / "two.tif", 2)
+    rows = "two.tif\tCC\t0.900\ntwo.tif, page 2\tCC\t0.900\n"
+    assert call("read", "two.tif") == (0, rows, "")
+    assert call("read", "two.tif", "--page", "2")[1] == "CC\n"
+    assert call("read", "two.tif", "--page", "1-2")[1] == rows
+    assert call("read", "two.tif", "--page", "2-9")[1] == "CC\n"
+    code, out, err = call("read", "two.tif", "--page", "5")
+    assert (code, out, err) == (1, "", "molgaze: two.tif, page 5: has no page 5\n")
+    out = call("read", "two.tif", "--json")[1]
+    assert [json.loads(line)["page"] for line in out.splitlines()] == [1, 2]
+    assert call("read", "two.tif", "-o", "two.mol")[0] == 1
+    assert call("read", "two.tif", "-o", "two.mol", "--page", "1")[0] == 0
+    pages(folder / "two.gif", 2)
+    assert call("read", "two.gif") == (0, "CC\n", "")
+    assert call("read", "two.gif", "--page", "2")[1] == "CC\n"
+
+
+def test_archives_and_what_is_skipped(call: Run, folder: Path) -> None:
+    with zipfile.ZipFile("x.zip", "w") as packed:
+        for name in ("a.png", "bad.png", "notes.txt", "paper.pdf"):
+            packed.writestr(name, (folder / "a.png").read_bytes() if name != "bad.png" else b"no")
+    with tarfile.open("x.tar.gz", "w:gz") as packed:
+        packed.add("a.png")
+    code, out, err = call("read", "x.zip", "x.tar.gz")
+    assert (code, out) == (1, "x.zip/a.png\tCC\t0.900\nx.tar.gz/a.png\tCC\t0.900\n")
+    told = err.splitlines()
+    assert told[0].startswith("molgaze: x.zip/bad.png: not a picture of a known format")
+    assert told[1] == (
+        "molgaze: x.zip: 2 files were skipped: their names are not those of pictures "
+        "(1 .txt, 1 .pdf)"
+    )
+    (folder / "sub" / "paper.PDF").touch()
+    _, _, err = call("read", "sub")
+    assert err == ("molgaze: sub: 1 file was skipped: its name is not that of a picture (1 .pdf)\n")
+    assert call("read", "sub", "-q")[2] == ""
+
+
+def test_read_and_batch_give_the_same_rows(
+    call: Run, folder: Path, reader: type[FakeReader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import stub
+
+    monkeypatch.setattr(sys.modules["molgaze.reader"], "Reader", stub.reader)
+    pages(folder / "two.tif", 2)
+    with zipfile.ZipFile("x.zip", "w") as packed:
+        packed.write("a.png")
+    names = ["x.zip", "bad.png", "two.tif", "a.png", "gone.png"]
+    for form in ("csv", "tsv", "jsonl", "sdf", "smi", "csv.gz"):
+        assert call("read", *names, "-o", f"r.{form}")[0] == 1
+        assert call("batch", *names, "-o", f"b.{form}", "--workers", "1")[0] == 1
+        read, batch = ((folder / f"{which}.{form}").read_bytes() for which in "rb")
+        if form.endswith(".gz"):
+            read, batch = gzip.decompress(read), gzip.decompress(batch)
+        assert read.count(b"\n") > 3
+        read, batch = (re.sub(rb'"ms": [\d.]+', b"", data) for data in (read, batch))
+        if form.startswith(("csv", "tsv")):
+            mark = "\t" if form == "tsv" else ","
+            tables = [
+                list(csv.DictReader(io.StringIO(t.decode()), delimiter=mark)) for t in (read, batch)
+            ]
+            for row in (*tables[0], *tables[1]):
+                del row["ms"]
+            assert tables[0] == tables[1]
+        else:
+            assert read == batch
+
+
+def test_parquet_and_compressed_files(call: Run, folder: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    assert call("read", "a.png", "bad.png", "-o", "o.parquet")[0] == 1
+    rows = pq.read_table(folder / "o.parquet").to_pylist()
+    assert [r["smiles"] for r in rows] == ["CCO", None]
+    assert call("read", "a.png", "-o", "o.tsv.gz")[0] == 0
+    assert b"a.png\t1\t" in gzip.decompress((folder / "o.tsv.gz").read_bytes())
+
+
+def test_what_is_no_picture_says_what_to_do(call: Run, folder: Path) -> None:
+    (folder / "paper.pdf").write_bytes(b"%PDF-1.7\n")
+    for name, said in (
+        ("https://example.org/a.png", refusals.ADDRESS),
+        ("CC(=O)Oc1ccccc1C(=O)O", refusals.STRING),
+        ("gone.png", refusals.MISSING),
+        ("paper.pdf", refusals.PDF),
+    ):
+        assert call("read", name) == (1, "", f"molgaze: {name}: {said}\n")
 
 
 def test_standard_input(call: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,6 +446,36 @@ def test_training_says_what_it_needs(call: Run, monkeypatch: pytest.MonkeyPatch)
         code, out, err = call(*line.split())
         assert (code, out) == (3, "")
         assert err.startswith("molgaze: this needs the train extra: pip install 'molgaze[train]'")
+
+
+@pytest.mark.parametrize("command", ["serve", "train"])
+def test_help_needs_no_extra(command: str) -> None:
+    """The packages of the extras are taken away; help must come without them."""
+    away = "torch cv2 onnx indigo tqdm safetensors fastapi uvicorn starlette pydantic".split()
+    code = f"import sys\nfor n in {away}: sys.modules[n] = None\n"
+    code += "from molgaze.cli import main\nsys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-c", code, command]
+    done = subprocess.run([*line, "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    options = re.findall(r"^  (--[\w-]+)", done.stdout, re.MULTILINE)
+    assert len(options) > 5
+    more = ["--data", "a.smi", "--out", "run"] if command == "train" else []
+    done = subprocess.run([*line, *more], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "pip install" in done.stderr
+
+
+def test_the_help_of_training_tells_each_option() -> None:
+    from molgaze.train.options import options_of
+
+    found = list(options_of("fit"))
+    assert {"data", "out", "harm", "jitter", "share"} <= {option.name for option in found}
+    for option in found:
+        assert len(option.text) > 10, option.name
+    fit = pytest.importorskip("molgaze.train.fit")
+    for option, field in zip(found, fields(fit.Settings), strict=True):
+        assert (option.name, option.kind) == (field.name, field.type)
+        assert option.required or option.default == field.default
 
 
 def test_train_and_export(
