@@ -172,6 +172,8 @@ def learn(arm: str, out: Path, data: Path, options: argparse.Namespace, seed: in
         "save-minutes": options.minutes / options.points,
         "check-minutes": NEVER,
     }
+    if not variant:
+        given["cool"] = 0  # all minutes at constant rate
     for name, value in given.items():
         command += [f"--{name}", str(value)]
     out.mkdir(parents=True, exist_ok=True)
@@ -458,7 +460,7 @@ def main() -> None:
     for arm, seed in tqdm(runs, unit=" runs", file=sys.stderr):
         folder = out / f"{arm}-{seed}"
         last = folder / "last.safetensors"
-        if not last.exists() or json.loads(fit.load(last)[1]["minutes"]) < options.minutes:
+        if not last.exists() or _progress(last)["minutes"] < options.minutes:
             learn(arm, folder, data, options, seed)
         judge = judge_i2s if ARMS[arm][0] else judge_gaze
         for path in sorted(folder.glob("snapshot-*.safetensors")):
@@ -487,10 +489,8 @@ def main() -> None:
 def _progress(path: Path) -> dict[str, float]:
     """Minutes and pictures that a snapshot took."""
     _, metadata = fit.load(path)
-    return {
-        "minutes": round(json.loads(metadata["minutes"]), 3),
-        "seen": json.loads(metadata["seen"]),
-    }
+    told = json.loads(metadata["state"]) if "state" in metadata else metadata
+    return {"minutes": round(float(told["minutes"]), 3), "seen": int(told["seen"])}
 
 
 def chance(shown: Sequence[Sight]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ pytest.importorskip("cv2")
 
 from molgaze import gaze, walk
 from molgaze.molecule import molecule
-from molgaze.train import draw, export, fit
+from molgaze.train import draw, export, fit, lessons
 from molgaze.train.corpus import Corpus, layout, read_smiles
 from molgaze.train.hands import hand
 from molgaze.train.model import Gaze, Size, attention_target, loss
@@ -35,6 +36,7 @@ FC(F)(F)c1ccc(Cl)cc1 fluoride
 SMALL = Size(
     stem=8,
     fine=8,
+    sharp=4,
     coarse=16,
     dilations=(1, 2),
     features=24,
@@ -73,6 +75,13 @@ def test_a_corpus_without_molecules_says_so(tmp_path: Path) -> None:
     path = tmp_path / "empty.smi"
     path.write_text("\n")
     with pytest.raises(ValueError, match=r"empty\.smi"):
+        Corpus([path])
+
+
+def test_a_corpus_without_a_valid_smiles_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "bad.smi"
+    path.write_text("hello\nC1CC\n" * 10)
+    with pytest.raises(ValueError, match=r"bad\.smi.*no SMILES"):
         Corpus([path])
 
 
@@ -162,6 +171,51 @@ def test_a_mirrored_layout_keeps_its_stereo() -> None:
     assert seen == {"w", "h"}
 
 
+# --- lessons ---
+
+
+@pytest.mark.parametrize("kind", lessons.KINDS)
+def test_lessons_can_be_written_as_walks(data: Path, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    molecules = corpus(data)
+    for _ in range(12):
+        drawn = lessons.drawn(kind, molecules, rng)
+        shown = fit.example(spoil(drawn, rng))
+        assert shown is not None
+        assert (len(shown.tokens) == 2) == (kind == "nothing")
+
+
+def test_label_lessons_write_their_texts(data: Path) -> None:
+    rng = np.random.default_rng(2)
+    molecules = corpus(data)
+    labels = set()
+    for _ in range(60):
+        graph = lessons.drawn("label", molecules, rng).graph
+        labels |= {atom for atom in graph.atoms if atom.startswith("[")}
+        for i, spots in graph.glyphs.items():
+            assert len(spots) == len(graph.atoms[i]) - 2  # a place for every glyph
+    assert len(labels) > 60
+
+
+def test_a_piece_is_a_ring_system_with_its_chains() -> None:
+    mol = Chem.MolFromSmiles("CCOC(=O)c1ccc(CC2CCNCC2)cc1")
+    found = {Chem.MolToSmiles(lessons.piece(mol, np.random.default_rng(seed))) for seed in range(8)}
+    assert found == {"CCOC(=O)c1ccccc1", "C1CCNCC1"}
+
+
+def test_attachment_points_are_drawn_as_waves() -> None:
+    mol = Chem.MolFromSmiles("*CCC")
+    rng = np.random.default_rng(0)
+    assert layout(mol, rng)
+    look = draw.Style(bond=40.0, font=draw.usual_fonts()[0], attachment="~")
+    waved = draw.own(mol, np.random.default_rng(0), look)
+    assert "*" in waved.graph.atoms
+    starred = draw.own(mol, np.random.default_rng(0), draw.replace(look, attachment="*"))
+    x, y = (round(v) for v in waved.graph.places[waved.graph.atoms.index("*")])
+    wide = [d.ink[y - 18 : y + 19, x - 18 : x + 19].sum() for d in (waved, starred)]
+    assert wide[0] > 1.3 * wide[1]  # a wave across the bond has more ink than a star
+
+
 # --- model ---
 
 
@@ -199,10 +253,14 @@ def test_a_step_of_reading_is_a_step_of_training(data: Path) -> None:
     model, batch = Gaze(SMALL).eval(), batch_of(data, count=1)
     graph = export.StepGraph(model).eval()
     with torch.no_grad():
-        features = model.encoder(batch.patches, batch.down4, batch.near4, batch.down8, batch.near8)
+        tables = (batch.patches, batch.down4, batch.near4, batch.down8, batch.near8)
+        torch.nn.init.normal_(model.closer.weight, std=0.1)
+        features, sharp = model.encoder(*tables)
         keys = torch.nn.functional.embedding(batch.rows[0], model.w1(features))
         grid = torch.nn.functional.pad(batch.grid[0], (1, 1, 1, 1))
         stride = torch.tensor([[1.0], [grid.shape[1]]])
+        grid4 = torch.nn.functional.pad(batch.grid4[0], (2, 2, 2, 2))
+        stride4 = torch.tensor([[1.0], [grid4.shape[1]]])
         cells = batch.cells[0].float()
         near = (cells[:, None] - cells).abs().amax(-1) <= 1
         seen = torch.zeros(1, 1, len(cells), SMALL.location)
@@ -215,6 +273,9 @@ def test_a_step_of_reading_is_a_step_of_training(data: Path) -> None:
                 features,
                 grid.flatten(),
                 stride,
+                sharp,
+                grid4.flatten(),
+                stride4,
                 keys,
                 cells,
                 near,
@@ -263,29 +324,40 @@ def test_the_model_learns_a_handful_of_pictures(data: Path) -> None:
 # --- the run, export, reading ---
 
 
-def settings_for(data: Path, out: Path, minutes: float) -> fit.Settings:
-    return fit.Settings((data,), out, minutes=minutes, batch=2, workers=0, save_minutes=0.02)
+def settings_for(data: Path, out: Path, minutes: float, cool: float = 0.0) -> fit.Settings:
+    return fit.Settings(
+        (data,), out, minutes=minutes, cool=cool, batch=2, workers=0, save_minutes=0.02
+    )
+
+
+def state_of(path: Path) -> fit.State:
+    return fit.State(**json.loads(fit.load(path)[1]["state"]))
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "Gaze", lambda size=None: Gaze(size or SMALL))
-    monkeypatch.setattr(fit, "held_out", lambda settings: [])
+    monkeypatch.setattr(fit, "held_out", lambda settings: {})
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.filterwarnings("ignore")
-def test_a_run_saves_resumes_and_exports(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_run_saves_resumes_and_exports(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool
+) -> None:
+    monkeypatch.setattr(fit, "fast_bf16", lambda cuda: bf16)
     out = tmp_path / "run"
     path = fit.fit(settings_for(data, out, 0.05))
-    _, before = fit.load(path)
+    before = state_of(path)
     path = fit.fit(settings_for(data, out, 0.1))
-    _, after = fit.load(path)
-    assert int(after["step"]) > int(before["step"]) > 0
-    assert float(after["minutes"]) >= 0.1
+    after = state_of(path)
+    assert after.step > before.step > 0
+    assert after.minutes >= 0.1
     assert not list(out.glob("*.tmp"))
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert rows[-1]["seen"] == int(after["seen"])
+    assert rows[-1]["seen"] == after.seen
+    assert all(np.isfinite(row["total"]) for row in rows)
 
     half = tmp_path / "half.safetensors"
     fit.save_weights(fit.load_model(path), half)
@@ -302,6 +374,73 @@ def test_a_run_saves_resumes_and_exports(data: Path, tmp_path: Path) -> None:
         scores = [w.score for w in walks]
         assert scores == sorted(scores, reverse=True)
         assert all(0 <= p <= 1.0001 for w in walks for p in w.probabilities)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_rate_falls_in_a_branch_and_the_run_goes_on(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    last, cooled = out / "last.safetensors", out / "cooled.safetensors"
+    assert fit.fit(settings_for(data, out, 0.1, cool=0.04)) == cooled
+    assert fit.weights_of(out) == cooled
+    steady, branch = state_of(last), state_of(cooled)
+    assert branch.step > steady.step
+    assert branch.minutes == steady.minutes
+    assert steady.cooled == 0
+    rates = [json.loads(line)["rate"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert rates[-1] < 0.1 * fit.Settings.rate  # at its end it is all but nothing
+    # the run goes on from where the branch began
+    assert fit.fit(settings_for(data, out, 0.12)) == last
+    assert state_of(last).step > steady.step
+    assert fit.weights_of(out) == last
+    # at any time, a fall of so many minutes
+    assert fit.fit(settings_for(data, out, 0, cool=0.02)) == cooled
+    assert state_of(cooled).minutes == state_of(last).minutes
+
+
+@pytest.mark.usefixtures("small")
+def test_a_signal_saves_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*arguments: object) -> fit.Loss:
+        signal.raise_signal(signal.SIGTERM)
+        return loss(*arguments)
+
+    monkeypatch.setattr(fit, "loss", ask)
+    before = signal.getsignal(signal.SIGTERM)
+    path = fit.fit(settings_for(data, tmp_path / "run", 5))
+    assert state_of(path).step == 1
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_is_read_wrongly_is_drawn_more() -> None:
+    found = {kind: {"walk_right": 0.9} for kind in lessons.KINDS}
+    even = fit.needed(found)
+    assert even == pytest.approx(list(lessons.SHARES.values()))
+    found["label"]["walk_right"] = 0.2
+    more = dict(zip(lessons.KINDS, fit.needed(found), strict=True))
+    assert more["label"] > lessons.SHARES["label"]
+    assert more["whole"] < lessons.SHARES["whole"]
+    assert sum(more.values()) == pytest.approx(1)
+
+
+def test_smaller_weights_grow_without_a_change(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    batch = batch_of(data)
+    old = Gaze(Size(**{**vars(SMALL), "fine_blocks": 1})).eval()
+    torch.nn.init.zeros_(old.closer.weight)
+    with torch.no_grad():
+        want = old(batch)[0]
+    state = {
+        k.replace("encoder.fine.0.", "encoder.fine."): v
+        for k, v in old.state_dict().items()
+        if not k.startswith(fit.GROWN)
+    }
+    size = {k: v for k, v in vars(SMALL).items() if k != "fine_blocks"}
+    fit.save(state, tmp_path / "old", {"size": json.dumps(size)})
+    grown = fit.load_model(tmp_path / "old")
+    assert len(grown.encoder.fine) == 2
+    with torch.no_grad():
+        assert torch.allclose(grown(batch)[0], want, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -347,6 +486,8 @@ def test_two_processes_learn_together(data: Path, tmp_path: Path) -> None:
         str(out),
         "--minutes",
         "0.04",
+        "--cool",
+        "0",
         "--batch",
         "2",
         "--workers",
@@ -359,15 +500,18 @@ def test_two_processes_learn_together(data: Path, tmp_path: Path) -> None:
         command, capture_output=True, text=True, timeout=300, env=env, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    _, metadata = fit.load(out / "last.safetensors")
-    assert int(metadata["step"]) > 0
+    assert state_of(out / "last.safetensors").step > 0
 
 
 def test_weights_of_several_runs_are_averaged(tmp_path: Path) -> None:
     first, second = Gaze(SMALL), Gaze(SMALL)
+    first.encoder.stem.norm.running_mean += 1  # what normalisation has seen is averaged too
     for name, model in ("a", first), ("b", second):
         fit.save_weights(model, tmp_path / name)
     mean = fit.load_model(tmp_path / "a", tmp_path / "b")
-    for x, y, z in zip(first.parameters(), second.parameters(), mean.parameters(), strict=True):
-        assert torch.allclose(z, (x.half().float() + y.half().float()) / 2, atol=1e-6)
+    states = [model.state_dict() for model in (first, second, mean)]
+    for x, y, z in zip(*(state.values() for state in states), strict=True):
+        if z.is_floating_point():
+            assert torch.allclose(z, (x.half().float() + y.half().float()) / 2, atol=1e-6)
+    assert mean.encoder.stem.norm.running_mean.mean() == pytest.approx(0.5, abs=1e-3)
     assert not mean.training

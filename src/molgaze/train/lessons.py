@@ -28,6 +28,7 @@ from .surroundings import photograph, surrounded
 
 SMALL = 16  # heavy atoms of a scaffold, at most
 MEDIUM = 30  # heavy atoms of a lesson about stereo, at most
+TRIES = 400  # lines of the corpus that are looked at for one that suits
 
 #: kind of drawing -> its share of the pictures as long as all kinds are read equally well
 SHARES: Mapping[str, float] = {
@@ -53,7 +54,7 @@ def _parts() -> dict[str, tuple[str, ...]]:
     lines = (resources.files(__package__) / "lessons.txt").read_text(encoding="utf-8").splitlines()
     name = ""
     for line in lines:
-        if match := re.match(r"\[(\w+)\]", line):
+        if match := re.match(r"== (\w+):", line):
             name = match[1]
             found[name] = ()
         elif name and not line.startswith("#"):
@@ -136,12 +137,15 @@ def _scaffold(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol:
 
 
 def _piece(corpus: Corpus, rng: np.random.Generator, most: int) -> Chem.Mol:
-    """A ring system of a molecule with the chains on it, of so many heavy atoms at most."""
-    while True:
+    """A ring system of a molecule with the chains on it, of so many heavy atoms at most; benzene if
+    the corpus has nothing like it.
+    """
+    for _ in range(TRIES):
         mol = drawable(corpus.smiles())
         found = None if mol is None else piece(mol, rng)
         if found is not None and 3 <= found.GetNumHeavyAtoms() <= most:
             return found
+    return Chem.MolFromSmiles("c1ccccc1")
 
 
 def piece(mol: Chem.Mol, rng: np.random.Generator, widest: int = 10) -> Chem.Mol | None:
@@ -279,7 +283,7 @@ def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
 def _stereo(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A molecule with stereo marks; now and then fused rings with hydrogens drawn on them."""
     is_fused = rng.random() < 0.35
-    for _ in range(400):
+    for _ in range(TRIES):
         smiles = corpus.smiles()
         centres = smiles.count("@]") + smiles.count("@@") + smiles.count("@H")
         if centres < (5 if is_fused else 1) or len(smiles) > (110 if is_fused else 60):
@@ -558,17 +562,18 @@ def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
         return surrounded(hand(next(corpus), rng), lambda: hand(next(corpus), rng), rng)
     if kind == "nothing":
         return photograph(rng) if rng.random() < 0.3 else nothing(rng)
-    while True:
+    for _ in range(20):
+        with rdBase.BlockLogs():
+            mol = _LESSONS[kind](corpus, rng)
+            if mol is None or not mol.GetNumAtoms() or not layout(mol, rng):
+                continue
+        pick = rng.random()
         try:
-            with rdBase.BlockLogs():
-                mol = _LESSONS[kind](corpus, rng)
-                if mol is None or mol.GetNumAtoms() < 1 or not layout(mol, rng):
-                    continue
-            pick = rng.random()
             if pick < 0.22:
                 return rdkit(mol, rng)
             if pick < 0.28 and kind != "label":
                 return indigo(mol, rng)
             return own(mol, rng, _look(kind, mol.GetNumHeavyAtoms(), rng))
         except (DrawingError, ValueError, RuntimeError):
-            continue  # what one program can't draw is passed over: the next is as good
+            continue  # what a program can't draw is passed over: the next is as good
+    return hand(next(corpus), rng)  # the corpus has nothing for this lesson

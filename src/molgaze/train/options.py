@@ -90,4 +90,3 @@ def add_options(parser: argparse.ArgumentParser, module: str) -> None:
         elif option.kind.startswith("Path"):
             more["type"], more["metavar"] = Path, "PATH"
         parser.add_argument(name, help=text, **more)
-
