@@ -45,6 +45,10 @@ GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
 EDGE = 2  # px round a component that belong to it
 MARGIN = 8  # px of paper round a region that is shown to the reader
 LEAST_CHANCE = 0.5  # that a region is a drawing, for it to be read
+SURE = 0.9  # a region that is less probably a drawing must be read,
+LEAST_READ = 0.1  # with this confidence at least
+WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
+POOR = 0.25  # confidence of a part that may be but a piece of a drawing
 HEAD = "drawing_head"  # key of the encoder's metadata
 MAX_REGIONS = 300  # of a page, the largest first
 
@@ -498,6 +502,7 @@ def read_page(net: Net, read: Read, page: Page) -> list[Reading]:
     """Every molecule that is drawn on a page, from top to bottom; see :func:`find`."""
     layout = Layout(page.sheet.ink)
     found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
+    found = [one for one in found if one.probability > SURE or one.reading.confidence > LEAST_READ]
     found.sort(key=lambda one: (one.region.box[1], one.region.box[0]))
     return [_on_page(one, page) for one in found]
 
@@ -523,13 +528,17 @@ def _read(layout: Layout, read: Read, finding: Finding) -> list[_Read]:
 
 
 def _is_split(whole: Reading, parts: Sequence[Reading]) -> bool:
-    """Whether the parts are the drawings, not the whole: the whole is no molecule or several, or is
-    less sure than they are.
+    """Whether the parts are the drawings, not the whole.
+
+    They are if the whole was read as several molecules, or if it is much less sure than that all
+    its parts are right, which never is as sure as one part.
     """
     sure = [part.confidence for part in parts if part.smiles]
-    if whole.smiles is None or len(sure) < 2:
-        return len(sure) >= 2
-    return "." in whole.smiles or float(np.mean(sure)) > whole.confidence
+    if len(sure) < 2:
+        return False
+    if whole.smiles and "." in whole.smiles:
+        return min(sure) > POOR
+    return whole.confidence < WHOLE * math.prod(sure)
 
 
 def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> _Read:
