@@ -9,8 +9,9 @@ from rdkit import Chem
 pytest.importorskip("cv2")
 
 from molgaze import walk
-from molgaze.molecule import graph, molecule
+from molgaze.molecule import molecule
 from molgaze.train import cages, corpus, draw
+from molgaze.train.depict import graph
 
 
 def drawn_back(mol: Chem.Mol) -> str | None:

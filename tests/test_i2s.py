@@ -21,8 +21,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
 from molgaze import walk
-from molgaze.molecule import graph as graph_of
 from molgaze.train import fit, i2s
+from molgaze.train.depict import graph as graph_of
 from molgaze.train.draw import Drawing, Style, own, usual_fonts
 from molgaze.train.spoil import spoil
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from molgaze.molecule import Molecule, MoleculeError, graph, molecule
+from molgaze.molecule import Molecule, MoleculeError, molecule
+from molgaze.train.depict import graph
 from molgaze.walk import Graph
 
 Bonds = list[tuple[int, int, str]]

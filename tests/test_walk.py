@@ -8,7 +8,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
 from molgaze import walk
-from molgaze.molecule import graph, molecule
+from molgaze.molecule import molecule
+from molgaze.train.depict import graph
 from molgaze.walk import Graph, Trail, decode, encode
 
 MOLECULES = [

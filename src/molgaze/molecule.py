@@ -1,4 +1,4 @@
-"""A drawn graph -> an RDKit molecule with stereo, names and molfile; and the way back, for drawing.
+"""A drawn graph -> an RDKit molecule with stereo, names and molfile.
 
 Places are pixels with y down, conformers are the same numbers with y up (negated).
 """
@@ -6,17 +6,20 @@ Places are pixels with y down, conformers are the same numbers with y up (negate
 from __future__ import annotations
 
 import math
-import random
 import re
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from rdkit import Chem, Geometry, rdBase
 from rdkit.Chem import rdDepictor, rdinchi
 
-from molgaze.label import fragment, is_variable
+from molgaze.formula import name_variable
+from molgaze.label import expand as expand_label
+from molgaze.label import is_variable, is_word
 from molgaze.walk import ATOM_PATTERN, Graph
 
 #: A double bond keeps its stereo only if a neighbour leaves its line by more than this (degrees);
@@ -33,7 +36,7 @@ ONIUM = {"S": 3, "Se": 3, "Te": 3, "P": 4, "As": 4, "Cl": 2, "Br": 2, "I": 2}
 SMALL_RING = 7
 V2000_ATOMS = 999
 
-_BOND = {
+BONDS = {
     "-": Chem.BondType.SINGLE,
     "w": Chem.BondType.SINGLE,
     "h": Chem.BondType.SINGLE,
@@ -47,7 +50,7 @@ _BOND = {
     "?": Chem.BondType.UNSPECIFIED,
 }
 _ORDER = {Chem.BondType.DOUBLE: 2, Chem.BondType.TRIPLE: 3, Chem.BondType.QUADRUPLE: 4}
-_WEDGE = {"w": Chem.BondDir.BEGINWEDGE, "h": Chem.BondDir.BEGINDASH, "~": Chem.BondDir.UNKNOWN}
+WEDGES = {"w": Chem.BondDir.BEGINWEDGE, "h": Chem.BondDir.BEGINDASH, "~": Chem.BondDir.UNKNOWN}
 _NUMBER = {Chem.GetPeriodicTable().GetElementSymbol(number): number for number in range(1, 119)} | {
     "*": 0
 }
@@ -56,11 +59,38 @@ _NUMBERED = re.compile(
     r"(?P<dots>\.{0,4})(?:(?P<size>\d)?(?P<sign>\++|-+))?(?P<late>\.{0,4})$"
 )
 _H_FIRST = re.compile(r"^(H\d?)([A-Z][a-z]?)$")
-_R_GROUP = re.compile(r"^R(\d{1,2})$")
+
+
+#: Element -> number of bonds, all single, that means a lost minus sign: PF6-, BF4-.
+ATE = {"P": 6, "As": 6, "Sb": 6}
+#: Most hydrogens that are added to the nitrogens of rings drawn with circles.
+MOST_ADDED = 4
 
 
 class MoleculeError(ValueError):
-    """The graph is no molecule; the text says which atom is at fault and where it lies."""
+    """The graph is none: no atoms, a bond that cannot be, an element that there is not."""
+
+
+class FindingKind(Enum):
+    """What may be said about a molecule that was read."""
+
+    UNKNOWN_LABEL = "unknown label"  # kept as a labelled dummy atom
+    RESPELLED_LABEL = "respelled label"  # read as a name that looks alike
+    HYDROGENS = "hydrogens"  # more than the label shows, or on a nitrogen of a ring with a circle
+    CHARGE = "charge"  # given to an atom that has one bond too many
+    NO_STEREO = "no stereo"  # a wedge that makes no stereocentre
+    VALENCE = "valence"  # an atom has more bonds than it can have
+    CIRCLE = "circle"  # no arrangement of double bonds fits a circle
+    SMILES = "smiles"  # RDKit does not read its own SMILES
+
+
+class Finding(NamedTuple):
+    """Something that the user of a molecule should know."""
+
+    kind: FindingKind
+    message: str
+    atoms: tuple[int, ...]
+    """Atoms of the graph that it is about."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +98,24 @@ class Molecule:
     """What a graph stands for.
 
     Attributes:
-        mol: sanitised, with a 2D conformer: x as in the picture, y its negative (pixels).
-        smiles: RDKit canonical, full stereo; equal to ``Chem.CanonSmiles`` of the same molecule.
-        warnings: what was read otherwise than drawn.
+        mol: with a 2D conformer: x as in the picture, y its negative (pixels). Sanitised if ``valid``.
+        smiles: RDKit canonical, full stereo; equal to ``Chem.CanonSmiles`` of the same molecule if
+            ``valid``, else what RDKit writes, which it may not read.
+        findings: what was read otherwise than drawn, and what is at fault.
         atoms: for each atom of mol the atom of the graph that it came from.
+        valid: whether it obeys the rules of valence and its circles have a Kekulé form.
     """
 
     mol: Chem.Mol
     smiles: str
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     atoms: tuple[int, ...]
+    valid: bool = True
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The messages of the findings."""
+        return tuple(dict.fromkeys(finding.message for finding in self.findings))
 
     # Made when they are asked for: of several attempts at a picture all but one are discarded.
 
@@ -90,37 +128,40 @@ class Molecule:
     @cached_property
     def molfile(self) -> str:
         """V2000, or V3000 above 999 atoms or bonds; coordinates of the conformer."""
-        return _molfile(self.mol)
+        return _molfile(self.mol, self.valid)
 
     @cached_property
     def inchikey(self) -> str | None:
-        """None where InChI has no answer (labels left as dummy atoms)."""
+        """None where InChI has no answer (labels left as dummy atoms) or the molecule is not valid."""
+        if not self.valid:
+            return None
         with rdBase.BlockLogs():
             return rdinchi.MolToInchiKey(self.mol) or None
 
 
-def molecule(graph: Graph) -> Molecule:
+def molecule(graph: Graph, *, expand: bool = True) -> Molecule:
     """Turn a graph with places into a molecule.
+
+    A valence that no certain repair cures, or a circle without a Kekulé form, withholds nothing: the
+    molecule is then not ``valid``, and a finding names the atom.
 
     Args:
         graph: atoms, places (n, 2) in pixels with y down, and bonds.
+        expand: put the atoms that a label stands for in its place; else a label that stands for two
+            heavy atoms or more stays a dummy atom with the label as its alias.
 
     Raises:
-        MoleculeError: no atoms, a bond that cannot be, an unknown element, a valence that no
-            certain repair cures, or an aromatic ring without a Kekulé form.
+        MoleculeError: no atoms, a bond that cannot be, or an unknown element.
     """
-    warnings: list[str] = []
+    findings: list[Finding] = []
     with rdBase.BlockLogs():
-        mol = _build(graph, warnings)
+        mol = _build(graph, expand, findings)
+        valid = _mend(mol, findings)
         try:
-            _mend(mol, warnings)
             _place(mol)
-            _perceive(mol, warnings)
-            return _finish(mol, warnings)
-        except (Chem.AtomValenceException, Chem.AtomKekulizeException) as err:
-            atom = mol.GetAtomWithIdx(getattr(err, "cause").GetAtomIdx())  # noqa: B009 - not in stubs
-            raise MoleculeError(f"{_name(atom)}: {_first_line(err)}") from err
-        except (RuntimeError, Chem.MolSanitizeException) as err:
+            _perceive(mol, valid, findings)
+            return _finish(mol, valid, findings)
+        except (RuntimeError, ValueError) as err:  # MolSanitizeException is a ValueError
             raise MoleculeError(f"RDKit refuses the molecule: {_first_line(err)}") from err
 
 
@@ -128,10 +169,16 @@ def _first_line(err: Exception) -> str:
     return (str(err).strip().splitlines() or [type(err).__name__])[0]
 
 
+def _find(findings: list[Finding], kind: FindingKind, atom: Chem.Atom, message: str) -> None:
+    """Note a finding about one atom; its message begins with the atom's name."""
+    place = atom.GetIntProp("_graph")
+    findings.append(Finding(kind, f"{_name(atom)}: {message}", (place,)))
+
+
 # ---- atoms, bonds, labels -------------------------------------------------------------------
 
 
-def _build(graph: Graph, warnings: list[str]) -> Chem.RWMol:
+def _build(graph: Graph, expand: bool, findings: list[Finding]) -> Chem.RWMol:
     """Atoms, bonds (kind in the property ``_kind``), labels replaced by their fragments."""
     if not graph.atoms:
         raise MoleculeError("no atoms")
@@ -152,11 +199,11 @@ def _build(graph: Graph, warnings: list[str]) -> Chem.RWMol:
         atom.SetDoubleProp("_y", -float(places[i, 1]))
         mol.AddAtom(atom)
     for a, b, kind in graph.bonds:
-        if not (0 <= a < len(graph.atoms) and 0 <= b < len(graph.atoms)) or kind not in _BOND:
+        if not (0 <= a < len(graph.atoms) and 0 <= b < len(graph.atoms)) or kind not in BONDS:
             raise MoleculeError(f"no such bond: {(a, b, kind)}")
         if a == b or mol.GetBondBetweenAtoms(a, b) is not None:
             raise MoleculeError(f"{_name(mol.GetAtomWithIdx(a))}: bonded to itself or twice to one")
-        mol.AddBond(a, b, _BOND[kind])
+        mol.AddBond(a, b, BONDS[kind])
         bond = mol.GetBondBetweenAtoms(a, b)
         bond.SetProp("_kind", kind)
         if kind == ":":
@@ -164,7 +211,7 @@ def _build(graph: Graph, warnings: list[str]) -> Chem.RWMol:
             bond.GetBeginAtom().SetIsAromatic(True)
             bond.GetEndAtom().SetIsAromatic(True)
     scale = _bond_length(mol)
-    gone = [i for i in labels if _expand(mol, i, graph.atoms[i][1:-1], scale, warnings)]
+    gone = [i for i in labels if _expand(mol, i, graph.atoms[i][1:-1], scale, expand, findings)]
     for i in sorted(gone, reverse=True):
         mol.RemoveAtom(i)
     _oxides(mol)
@@ -190,7 +237,9 @@ def _atom(text: str) -> Chem.Atom | None:
     return atom
 
 
-def _expand(mol: Chem.RWMol, i: int, text: str, scale: float, warnings: list[str]) -> bool:
+def _expand(
+    mol: Chem.RWMol, i: int, text: str, scale: float, expand: bool, findings: list[Finding]
+) -> bool:
     """Put what a label stands for in the place of atom ``i``; True if ``i`` is to be removed."""
     holder = mol.GetAtomWithIdx(i)
     x, y = _spot(holder)
@@ -201,32 +250,42 @@ def _expand(mol: Chem.RWMol, i: int, text: str, scale: float, warnings: list[str
 
     hands = sorted(holder.GetBonds(), key=rank)
     orders = tuple(_ORDER.get(bond.GetBondType(), 1) for bond in hands)
-    group = _R_GROUP.match(text)
-    if group is None:
-        # "Ac" and "Pr" in a label are groups, as elements they would be atoms of their own.
-        match = None if text in _NUMBER else _NUMBERED.match(_H_FIRST.sub(r"\2\1", text))
-        if match is not None and match["element"] in _NUMBER:
-            _single(holder, match, sum(orders))
-            return False
-        others = [_spot(bond.GetOtherAtom(holder)) for bond in hands]
-        left = not others or others[0][0] <= x + 0.35 * abs(others[0][1] - y)
-        for first in (left, not left) if len(hands) == 1 else (True,):
-            part = fragment(text, orders, first)
-            if part is not None and _graft(mol, i, part, hands, scale):
-                return True
-    holder.SetProp("atomLabel", text)
-    holder.SetProp("molFileAlias", text)
-    if group is not None:
-        holder.SetProp("atomLabel", f"_R{int(group[1])}")
-        holder.SetProp("dummyLabel", f"R{int(group[1])}")
-        holder.ClearProp("molFileAlias")
-        if int(group[1]):
-            holder.SetIsotope(int(group[1]))
-            holder.SetUnsignedProp("_MolFileRLabel", int(group[1]))
-    elif not hands:
-        warnings.append(f"label {text!r} stands alone and is unknown")
+    if text == "*":  # an attachment point
+        return False
+    # "Ac" and "Pr" in a label are groups, as elements they would be atoms of their own.
+    match = None if text in _NUMBER else _NUMBERED.match(_H_FIRST.sub(r"\2\1", text))
+    if match is not None and match["element"] in _NUMBER and not is_word(match["element"]):
+        _single(holder, match, sum(orders))
+        if match["h"] and holder.GetNumExplicitHs() > int(match["hs"] or 1):
+            more = (
+                f"label {text!r} read with {holder.GetNumExplicitHs()} hydrogens, as its bonds ask"
+            )
+            findings.append(Finding(FindingKind.HYDROGENS, more, (i,)))
+        return False
+    others = [_spot(bond.GetOtherAtom(holder)) for bond in hands]
+    left = not others or others[0][0] <= x + 0.35 * abs(others[0][1] - y)
+    known = False
+    for first in (left, not left) if len(hands) == 1 else (True,):
+        found = expand_label(text, orders, first)
+        if found is None:
+            continue
+        known = True
+        if not expand and sum(atom.GetAtomicNum() > 1 for atom in found.mol.GetAtoms()) > 1:
+            break
+        if _graft(mol, i, found.mol, hands, scale):
+            if found.text != text:
+                other = f"label {text!r} is unknown and read as {found.text!r}, which looks alike"
+                findings.append(Finding(FindingKind.RESPELLED_LABEL, other, (i,)))
+            return True
+    name_variable(holder, text)
+    if known or holder.GetIsotope():
+        return False
+    if not hands:
+        unknown = f"label {text!r} stands alone and is unknown"
+        findings.append(Finding(FindingKind.UNKNOWN_LABEL, unknown, (i,)))
     elif not is_variable(text):
-        warnings.append(f"label {text!r} is unknown and kept as it is")
+        unknown = f"label {text!r} is unknown and kept as it is"
+        findings.append(Finding(FindingKind.UNKNOWN_LABEL, unknown, (i,)))
     return False
 
 
@@ -369,17 +428,21 @@ def _oxides(mol: Chem.RWMol) -> None:
             bond.SetBondType(Chem.BondType.DOUBLE)
 
 
-def _mend(mol: Chem.RWMol, warnings: list[str]) -> None:
-    """Cure what can be cured with certainty, then sanitise.
+def _mend(mol: Chem.RWMol, findings: list[Finding]) -> bool:
+    """Cure what can be cured with certainty, then sanitise; whether all is well then.
 
-    Raises:
-        MoleculeError: naming the atom that cannot be.
+    What cannot be cured is a finding, and its atom keeps its bonds and hydrogens as they are.
     """
     mol.UpdatePropertyCache(strict=False)
     for atom in mol.GetAtoms():
-        if not atom.GetNoImplicit() and not atom.HasProp("_label") and _is_onium(atom):
-            atom.SetFormalCharge(1)
-            warnings.append(f"{_name(atom)}: read as {atom.GetSymbol()}+")
+        if atom.GetNoImplicit() or atom.HasProp("_label"):
+            continue
+        charge = is_onium(atom) - _is_ate(atom)
+        if charge:
+            atom.SetFormalCharge(charge)
+            read = f"read as {atom.GetSymbol()}{'+' if charge > 0 else '-'}"
+            _find(findings, FindingKind.CHARGE, atom, read)
+    faults: set[int] = set()
     for _ in range(mol.GetNumAtoms() + 1):
         Chem.SanitizeMol(
             mol,
@@ -387,28 +450,53 @@ def _mend(mol: Chem.RWMol, warnings: list[str]) -> None:
             | Chem.SanitizeFlags.SANITIZE_CLEANUP_ORGANOMETALLICS,
             catchErrors=True,
         )
-        problems = Chem.DetectChemistryProblems(mol)
-        if not problems:
+        problem = next(
+            (p for p in Chem.DetectChemistryProblems(mol) if _culprit(mol, p) not in faults), None
+        )
+        if problem is None:
             break
-        problem = problems[0]
-        if problem.GetType() == "KekulizeException":
-            _kekulize(mol, warnings)
-        elif problem.GetType() in ("AtomValenceException", "AtomSanitizeException"):
-            atom = mol.GetAtomWithIdx(problem.GetAtomIdx())
-            if not _recharge(atom, warnings):
-                raise MoleculeError(
-                    f"{_name(atom)}: its bonds and hydrogens add up to {_valence(atom)}"
-                    + (f" at charge {atom.GetFormalCharge():+d}" if atom.GetFormalCharge() else "")
-                )
+        culprit = _culprit(mol, problem)
+        atom = mol.GetAtomWithIdx(culprit)
+        if problem.GetType() in ("AtomValenceException", "AtomSanitizeException"):
+            if _recharge(atom, findings):
+                continue
+            charge = f" at charge {atom.GetFormalCharge():+d}" if atom.GetFormalCharge() else ""
+            why = f"its bonds and hydrogens add up to {_valence(atom)}{charge}"
+            _find(findings, FindingKind.VALENCE, atom, why)
+            atom.SetNoImplicit(True)
         elif problem.GetType() == "AtomKekulizeException":
-            atom = mol.GetAtomWithIdx(problem.GetAtomIdx())
-            raise MoleculeError(f"{_name(atom)}: part of a circle but in no ring")
+            _find(findings, FindingKind.CIRCLE, atom, "part of a circle but in no ring")
+        elif not _kekulize(mol, findings):
+            why = "no arrangement of double bonds fits the circle drawn in its ring"
+            _find(findings, FindingKind.CIRCLE, atom, why)
         else:
-            raise MoleculeError(problem.Message())
-    Chem.SanitizeMol(mol)
+            continue
+        faults.add(culprit)
+    _sanitise(mol, not faults)
+    return not faults
 
 
-def _is_onium(atom: Chem.Atom) -> bool:
+def _culprit(mol: Chem.Mol, problem: Chem.MolSanitizeException) -> int:
+    """The atom that a problem is about: of a ring without a Kekulé form the first."""
+    if hasattr(problem, "GetAtomIdx"):
+        return int(problem.GetAtomIdx())
+    atoms = problem.GetAtomIndices() if hasattr(problem, "GetAtomIndices") else ()
+    return int(min(atoms, default=0))
+
+
+def _sanitise(mol: Chem.RWMol, valid: bool) -> None:
+    """Sanitise a molecule, without a look at valences and circles where these are at fault."""
+    flags = Chem.SanitizeFlags
+    if valid:
+        Chem.SanitizeMol(mol)
+        return
+    mol.UpdatePropertyCache(strict=False)
+    left_out = flags.SANITIZE_PROPERTIES | flags.SANITIZE_KEKULIZE | flags.SANITIZE_SETAROMATICITY
+    Chem.SanitizeMol(mol, flags.SANITIZE_ALL ^ left_out, catchErrors=True)
+
+
+def is_onium(atom: Chem.Atom) -> bool:
+    """Whether an atom has so many single bonds that it must have lost its plus sign."""
     return (
         ONIUM.get(atom.GetSymbol()) == atom.GetDegree()
         and not atom.GetFormalCharge()
@@ -419,12 +507,20 @@ def _is_onium(atom: Chem.Atom) -> bool:
     )
 
 
+def _is_ate(atom: Chem.Atom) -> bool:
+    return (
+        ATE.get(atom.GetSymbol()) == atom.GetDegree()
+        and not atom.GetFormalCharge()
+        and all(b.GetBondType() == Chem.BondType.SINGLE for b in atom.GetBonds())
+    )
+
+
 def _valence(atom: Chem.Atom) -> int:
     total = sum(b.GetValenceContrib(atom) for b in atom.GetBonds()) + atom.GetNumExplicitHs()
     return int(total)
 
 
-def _recharge(atom: Chem.Atom, warnings: list[str]) -> bool:
+def _recharge(atom: Chem.Atom, findings: list[Finding]) -> bool:
     """Give an atom with one bond too many the charge that it must have; False if none is sure."""
     element, charge, valence = atom.GetSymbol(), atom.GetFormalCharge(), _valence(atom)
     if element == "N" and charge == 1 and valence == 5:
@@ -439,20 +535,20 @@ def _recharge(atom: Chem.Atom, warnings: list[str]) -> bool:
             ):
                 bond.SetBondType(Chem.BondType.SINGLE)
                 other.SetFormalCharge(-1)
-                warnings.append(f"{_name(atom)}: nitro group read as charged")
+                _find(findings, FindingKind.CHARGE, atom, "nitro group read as charged")
                 return True
         return False
     if charge:
         return False
     if (element, valence) in (("N", 4), ("O", 3)):
         atom.SetFormalCharge(1)
-        warnings.append(f"{_name(atom)}: read as {element}+")
+        _find(findings, FindingKind.CHARGE, atom, f"read as {element}+")
         if element == "N":
             _counter(atom)
         return True
     if (element, valence) == ("B", 4):
         atom.SetFormalCharge(-1)
-        warnings.append(f"{_name(atom)}: read as B-")
+        _find(findings, FindingKind.CHARGE, atom, "read as B-")
         return True
     return False
 
@@ -473,10 +569,10 @@ def _counter(atom: Chem.Atom) -> None:
             return
 
 
-def _kekulize(mol: Chem.RWMol, warnings: list[str]) -> None:
-    """Find a Kekulé form for rings drawn with circles, with one more NH if there must be one."""
+def _kekulize(mol: Chem.RWMol, findings: list[Finding]) -> bool:
+    """Find a Kekulé form for rings drawn with circles, with as few more NH as there must be."""
     nitrogens = [
-        a.GetIdx()
+        a
         for a in mol.GetAtoms()
         if a.GetSymbol() == "N"
         and a.GetIsAromatic()
@@ -484,21 +580,30 @@ def _kekulize(mol: Chem.RWMol, warnings: list[str]) -> None:
         and not a.GetFormalCharge()
         and not a.GetTotalNumHs()
     ]
-    for i in nitrogens:
-        trial = Chem.RWMol(mol)
-        trial.GetAtomWithIdx(i).SetNumExplicitHs(1)
-        try:
-            Chem.Kekulize(trial)
-        except Chem.KekulizeException:
-            continue
-        mol.GetAtomWithIdx(i).SetNumExplicitHs(1)
-        warnings.append(f"{_name(mol.GetAtomWithIdx(i))}: read as NH")
-        return
-    ring = [a for a in mol.GetAtoms() if a.GetIsAromatic()]
-    raise MoleculeError(
-        f"{_name(ring[0])}: no arrangement of double bonds fits the circle drawn in its ring"
-        if ring
-        else "no Kekulé form"
+    nitrogens.sort(key=lambda atom: -sum(_is_carbonyl(other) for other in atom.GetNeighbors()))
+    places = [atom.GetIdx() for atom in nitrogens]
+    for count in range(1, min(MOST_ADDED, len(places)) + 1):
+        for chosen in combinations(places[:10], count):
+            trial = Chem.RWMol(mol)
+            for i in chosen:
+                trial.GetAtomWithIdx(i).SetNumExplicitHs(1)
+            try:
+                Chem.Kekulize(trial)
+            except Chem.KekulizeException:
+                continue
+            for i in chosen:
+                mol.GetAtomWithIdx(i).SetNumExplicitHs(1)
+                _find(findings, FindingKind.HYDROGENS, mol.GetAtomWithIdx(i), "read as NH")
+            return True
+    return False
+
+
+def _is_carbonyl(atom: Chem.Atom) -> bool:
+    """Whether a ring atom has a double bond to O or S outside of the ring."""
+    return any(
+        bond.GetBondType() == Chem.BondType.DOUBLE
+        and bond.GetOtherAtom(atom).GetSymbol() in ("O", "S")
+        for bond in atom.GetBonds()
     )
 
 
@@ -514,14 +619,14 @@ def _place(mol: Chem.RWMol) -> None:
     mol.AddConformer(conformer, assignId=True)
 
 
-def _perceive(mol: Chem.RWMol, warnings: list[str]) -> None:
+def _perceive(mol: Chem.RWMol, valid: bool, findings: list[Finding]) -> None:
     """Tetrahedral stereo from wedges and places, double-bond stereo from places."""
     marked: set[int] = set()
     wavy: set[int] = set()
     for bond in mol.GetBonds():
         kind = bond.GetProp("_kind") if bond.HasProp("_kind") else ""
-        if kind in _WEDGE:
-            bond.SetBondDir(_WEDGE[kind])
+        if kind in WEDGES:
+            bond.SetBondDir(WEDGES[kind])
         if kind in ("w", "h"):
             marked.add(bond.GetBeginAtomIdx())
         if kind == "~":
@@ -544,13 +649,13 @@ def _perceive(mol: Chem.RWMol, warnings: list[str]) -> None:
             continue
         if crossed or {a.GetIdx(), b.GetIdx()} & wavy or _is_vague(a, b) or _is_vague(b, a):
             bond.SetBondDir(Chem.BondDir.EITHERDOUBLE)
-    Chem.SanitizeMol(mol)
+    _sanitise(mol, valid)
     Chem.DetectBondStereoChemistry(mol, mol.GetConformer())
     Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
     for i in sorted(marked):
         atom = mol.GetAtomWithIdx(i)
         if atom.GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED:
-            warnings.append(f"{_name(atom)}: the wedge drawn from it gives no stereo")
+            _find(findings, FindingKind.NO_STEREO, atom, "the wedge drawn from it gives no stereo")
 
 
 def _is_vague(atom: Chem.Atom, other: Chem.Atom) -> bool:
@@ -583,8 +688,8 @@ def _is_vague(atom: Chem.Atom, other: Chem.Atom) -> bool:
 # ---- the result -----------------------------------------------------------------------------
 
 
-def _finish(drawn: Chem.RWMol, warnings: list[str]) -> Molecule:
-    mol = Chem.RemoveHs(drawn)
+def _finish(drawn: Chem.RWMol, valid: bool, findings: list[Finding]) -> Molecule:
+    mol = Chem.RemoveHs(drawn, sanitize=valid)
     atoms = tuple(a.GetIntProp("_graph") for a in mol.GetAtoms())
     for atom in mol.GetAtoms():
         for name in ("_graph", "_x", "_y", "_label"):
@@ -593,22 +698,25 @@ def _finish(drawn: Chem.RWMol, warnings: list[str]) -> Molecule:
             atom.SetAtomMapNum(0)
     for bond in mol.GetBonds():
         bond.ClearProp("_kind")
+    if not valid:
+        mol.UpdatePropertyCache(strict=False)
     smiles = Chem.MolToSmiles(mol)
     again = Chem.MolFromSmiles(smiles)
-    if again is None:
-        warnings.append("RDKit does not read its own SMILES of this molecule")
-    else:
+    if again is not None:
         smiles = Chem.MolToSmiles(again)
-    return Molecule(mol, smiles, tuple(dict.fromkeys(warnings)), atoms)
+    elif valid:
+        why = "RDKit does not read its own SMILES of this molecule"
+        findings.append(Finding(FindingKind.SMILES, why, ()))
+    return Molecule(mol, smiles, tuple(dict.fromkeys(findings)), atoms, valid)
 
 
-def _molfile(mol: Chem.Mol) -> str:
+def _molfile(mol: Chem.Mol, valid: bool) -> str:
     copy = Chem.RWMol(mol)
     # RDKit writes only a query bond as "any" (8); an unspecified one becomes an illegal 0.
     for i in [b.GetIdx() for b in copy.GetBonds() if b.GetBondType() == Chem.BondType.UNSPECIFIED]:
         copy.ReplaceBond(i, Chem.MolFromSmarts("*~*").GetBondWithIdx(0))
     large = copy.GetNumAtoms() > V2000_ATOMS or copy.GetNumBonds() > V2000_ATOMS
-    return str(Chem.MolToMolBlock(copy, forceV3000=large))
+    return str(Chem.MolToMolBlock(copy, kekulize=valid, forceV3000=large))
 
 
 def _cxsmiles(mol: Chem.Mol) -> str:
@@ -617,99 +725,3 @@ def _cxsmiles(mol: Chem.Mol) -> str:
         mol, Chem.SmilesWriteParams(), int(fields.CX_ATOM_LABELS | fields.CX_RADICALS)
     )
     return str(text)
-
-
-# ---- the way back, for drawing --------------------------------------------------------------
-
-
-def graph(mol: Chem.Mol, rng: random.Random | np.random.Generator | None = None) -> Graph:
-    """What a drawing of ``mol`` shows.
-
-    Double bonds are crossed where the mol says STEREOANY; one with STEREONONE is plain, so its
-    places may give it a stereo that the mol has not. Hydrogens that a reader would not add,
-    isotopes and unusual radicals are written as labels (``[13CH3]``, ``[PH5]``, ``[AlH]``).
-
-    Args:
-        mol: sanitised, with a 2D conformer (y up).
-        rng: if given, one of the Kekulé forms at random instead of RDKit's.
-
-    Raises:
-        ValueError: no conformer.
-    """
-    if not mol.GetNumConformers():
-        raise ValueError("the mol needs a 2D conformer")
-    with rdBase.BlockLogs():
-        plain = Chem.RWMol(mol)
-        aromatic = {b.GetIdx() for b in plain.GetBonds() if b.GetIsAromatic()}
-        Chem.Kekulize(plain, clearAromaticFlags=True)
-        if rng is not None:
-            _turn_kekule(plain, aromatic, rng)
-        Chem.WedgeMolBonds(plain, plain.GetConformer())
-        texts = _texts(plain)
-    bonds: list[tuple[int, int, str]] = []
-    for bond in plain.GetBonds():
-        kind = next((k for k, t in _BOND.items() if t == bond.GetBondType()), "?")
-        if kind == "-":
-            kind = next((k for k, d in _WEDGE.items() if d == bond.GetBondDir()), "-")
-        elif kind == "=" and (
-            bond.GetStereo() == Chem.BondStereo.STEREOANY
-            or bond.GetBondDir() == Chem.BondDir.EITHERDOUBLE
-        ):
-            kind = "x"
-        bonds.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), kind))
-    places = plain.GetConformer().GetPositions()[:, :2] * (1.0, -1.0)
-    return Graph(texts, np.asarray(places, dtype=np.float64), bonds)
-
-
-def _turn_kekule(
-    mol: Chem.RWMol, aromatic: set[int], rng: random.Random | np.random.Generator
-) -> None:
-    """Turn the double bonds of a kekulised mol round its benzene-like rings, at random."""
-    for _ in range(2):
-        for bonds in mol.GetRingInfo().BondRings():
-            ring = [mol.GetBondWithIdx(i) for i in bonds]
-            orders = [bond.GetBondType() for bond in ring]
-            pair = {Chem.BondType.SINGLE, Chem.BondType.DOUBLE}
-            alternate = all({a, b} == pair for a, b in pairwise(orders))
-            if len(ring) != 6 or not alternate or rng.random() < 0.5:
-                continue
-            if any(bond.GetIdx() not in aromatic for bond in ring):
-                continue
-            for bond, order in zip(ring, orders[1:] + orders[:1], strict=True):
-                bond.SetBondType(order)
-
-
-def _texts(mol: Chem.RWMol) -> list[str]:
-    """What is written at each atom of a kekulised mol."""
-    bare = Chem.RWMol(mol)
-    for atom in bare.GetAtoms():
-        atom.SetNumExplicitHs(0)
-        atom.SetNoImplicit(atom.GetSymbol() not in FILLED)
-        if atom.GetNoImplicit():
-            atom.SetNumRadicalElectrons(0)
-    bare.UpdatePropertyCache(strict=False)
-    texts = []
-    for atom, read in zip(mol.GetAtoms(), bare.GetAtoms(), strict=True):
-        if atom.GetAtomicNum() == 0:
-            texts.append(_dummy(atom))
-            continue
-        element, charge, isotope = atom.GetSymbol(), atom.GetFormalCharge(), atom.GetIsotope()
-        hydrogens = atom.GetTotalNumHs()
-        if element == "H" and isotope in (2, 3):
-            element, isotope = " DT"[isotope - 1], 0
-        sign = ("+" if charge > 0 else "-") if charge else ""
-        sign = f"{abs(charge)}{sign}" if abs(charge) > 1 else sign
-        dots = "." * read.GetNumRadicalElectrons()
-        if isotope or hydrogens != read.GetTotalNumHs() or len(dots) > 2 or _is_onium(read):
-            shown = f"H{hydrogens}" if hydrogens > 1 else "H" * hydrogens
-            texts.append(f"[{isotope or ''}{element}{shown}{dots}{sign}]")
-        else:
-            texts.append(f"{element}{dots}{sign}")
-    return texts
-
-
-def _dummy(atom: Chem.Atom) -> str:
-    for name in ("molFileAlias", "atomLabel", "dummyLabel"):
-        if atom.HasProp(name) and atom.GetProp(name) not in ("", "*", "R"):
-            return f"[{atom.GetProp(name).removeprefix('_')}]"
-    return f"[R{atom.GetIsotope()}]" if 0 < atom.GetIsotope() < 100 else "*"

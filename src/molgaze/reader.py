@@ -201,7 +201,7 @@ class Reader:
             cxsmiles=attempt.molecule.cxsmiles,
             molfile=attempt.molecule.molfile,
             inchikey=attempt.molecule.inchikey,
-            confidence=confidence if read.ended else min(confidence, 0.1),
+            confidence=confidence if read.ended and attempt.is_valid else min(confidence, 0.1),
             alternatives=attempt.others,
             **common,
         )
@@ -239,9 +239,14 @@ class _Attempt:
         return max(self.walk.score - against, -50.0)
 
     @property
+    def is_valid(self) -> bool:
+        """True for a molecule that obeys the rules of valence."""
+        return self.molecule is not None and self.molecule.valid
+
+    @property
     def is_doubtful(self) -> bool:
         """True where another scale may well do better."""
-        if self.walk is None or self.molecule is None:
+        if self.walk is None or not self.is_valid:
             return True
         unsure = min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
         return unsure or self.misshapen > 0
@@ -254,7 +259,7 @@ class _Attempt:
     @property
     def is_no_molecule(self) -> bool:
         """True for a walk that came to its end and breaks the rules of chemistry."""
-        if self.walk is None or self.molecule is not None:
+        if self.walk is None or self.is_valid:
             return False
         return self.walk.ended and len(self.walk.tokens) <= WIDE_TOKENS
 
@@ -264,7 +269,7 @@ class _Attempt:
         """
         odd = sum(any(sign in warning for sign in ODD) for warning in self.warnings)
         tokens = len(self.walk.tokens) if self.walk else 1
-        return self.molecule is not None, (self.score - ODD_COST * odd) / tokens
+        return self.is_valid, (self.score - ODD_COST * odd) / tokens
 
     @property
     def bond(self) -> float | None:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import ImageFont
 from rdkit import Chem
 
-from ..molecule import graph as graph_of
 from ..walk import ATOM_PATTERN, Graph, is_atom
 from .condense import condense, invent
+from .depict import graph as graph_of
 
 Ink = NDArray[np.uint8]  # (H, W), 0 paper .. 255 ink
 Point = tuple[float, float]

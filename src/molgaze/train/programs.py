@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from rdkit import Chem, Geometry, rdBase
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from ..molecule import graph as graph_of
 from ..walk import ATOM_PATTERN, Graph, is_atom
 from .condense import condense
+from .depict import graph as graph_of
 from .draw import NUMBERED, TURNED, WRITTEN, Box, Drawing, Ink, fonts
 
 Places = NDArray[np.float64]  # (n, 2)
