@@ -20,7 +20,7 @@ ANSWERS = {
 PLACES = json.loads((EXAMPLES / "places.json").read_text("utf-8"))
 #: Pictures that are read wrongly. A name goes from this list when its picture is read rightly, and
 #: no name is added without an issue that says why.
-MISSES = ("boc-phenylalanine.png",)  # tBu is read as another label
+MISSES: tuple[str, ...] = ()
 PIXELS = 3.0  # on the ink map, whose bonds are TARGET_BOND pixels long
 
 
