@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import ipaddress
 import math
 import os
@@ -17,8 +18,8 @@ import re
 import socket
 import sys
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,8 +81,9 @@ class Limits:
 
     Attributes:
         workers: pictures read at the same time.
-        admitted: requests taken in at the same time; more are told to come back (503).
-        body: bytes of a request.
+        admitted: requests that are read, or wait for it, at the same time; more are told to come
+            back (503). One counts until its workers are done with it, and not while it comes in.
+        body: bytes of a request; all requests together may hold ``admitted`` times as many.
         pictures: in a request.
         timeout: seconds for a picture in its worker.
         deadline: seconds for a request, from its first byte to its answer.
@@ -133,6 +135,9 @@ class ReadingAnswer(BaseModel):
     error_type: str | None
     id: str | None
     review: bool
+    box: list[float] | None
+    found: float | None
+    number: str | None
 
 
 class Fault(BaseModel):
@@ -254,13 +259,15 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         openapi_extra={"requestBody": {"required": True, "content": _PICTURE | _FORM}},
     )
     async def read(request: Request, page: Page = 1) -> JSONResponse:
-        async with desk.admit():
+        async with desk.turn() as turn:
             form = _type(request) == "multipart/form-data"
-            body = await _body(request, limits.body)
-            pictures = await _files(request, body, limits) if form else [(_name(request), body)]
-            if not form:
+            if form:
+                pictures = await _files(request, limits, turn.hold)
+            else:
                 _check_type(request, ("image/", "application/octet-stream", ""))
-            answers = await asyncio.gather(*(desk.read(n, page, c) for n, c in pictures))
+                pictures = [(_name(request), await _body(request, limits.body, turn.hold))]
+            turn.admit()
+            answers = await asyncio.gather(*(desk.read(turn, n, page, c) for n, c in pictures))
         if form:
             return JSONResponse([reading for _, reading in answers])
         fault, reading = answers[0]
@@ -279,10 +286,11 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         openapi_extra={"requestBody": {"required": True, "content": _PICTURE}},
     )
     async def preview(request: Request, page: Page = 1) -> Response:
-        async with desk.admit():
+        async with desk.turn() as turn:
             _check_type(request, ("image/", "application/octet-stream", ""))
-            body = await _body(request, limits.body)
-            fault, answer = await desk.ask(partial(tasks.preview, page=page, content=body))
+            body = await _body(request, limits.body, turn.hold)
+            turn.admit()
+            fault, answer = await desk.ask(turn, partial(tasks.preview, page=page, content=body))
         if fault is not None:
             raise _refusal(fault, answer)
         return Response(answer, media_type="image/png")
@@ -305,10 +313,12 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         },
     )
     async def names(request: Request) -> JSONResponse:
-        async with desk.admit():
+        async with desk.turn() as turn:
             _check_type(request, ("chemical/x-mdl-molfile", "text/plain"))
-            molfile = (await _body(request, min(limits.body, 2**20))).decode(errors="replace")
-            fault, answer = await desk.ask(partial(tasks.names, molfile=molfile))
+            body = await _body(request, min(limits.body, 2**20), turn.hold)
+            turn.admit()
+            molfile = body.decode(errors="replace")
+            fault, answer = await desk.ask(turn, partial(tasks.names, molfile=molfile))
         if fault is not None:
             raise _refusal(fault, answer)
         return JSONResponse(answer)
@@ -346,7 +356,8 @@ class _Desk:
         self._workers: Workers
         self._threads: ThreadPoolExecutor
         self.model = ""
-        self.under_way = 0
+        self.under_way = 0  # requests that workers are busy with, or will be
+        self.held = 0  # bytes of all requests in memory
         self._seconds = 1.0  # of a task, smoothed
 
     async def open(self) -> None:
@@ -362,40 +373,60 @@ class _Desk:
         self._workers.close()
         self._threads.shutdown(cancel_futures=True)
 
-    async def _in_thread(self, act: Callable[[], Answer]) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, act)
+    async def _in_thread(self, act: Callable[[], Answer], turn: _Turn | None = None) -> Answer:
+        future = self._threads.submit(act)
+        if turn is not None:
+            turn.wait_for(future)
+        return await asyncio.wrap_future(future)
 
     @asynccontextmanager
-    async def admit(self) -> AsyncIterator[None]:
-        """A place for one request, up to its deadline."""
-        if self.under_way >= self._limits.admitted:
-            wait = math.ceil(self.under_way * self._seconds / self._limits.workers)
-            raise HTTPException(503, "busy", {"Retry-After": str(max(1, wait))})
-        self.under_way += 1
+    async def turn(self) -> AsyncIterator[_Turn]:
+        """One request, up to its deadline."""
+        self.check_room()  # before it sends what nobody has room for
+        turn = _Turn(self)
         try:
             async with asyncio.timeout(self._limits.deadline):
-                yield
+                yield turn
         except TimeoutError:
             raise HTTPException(504, f"took more than {self._limits.deadline:g} s") from None
         finally:
-            self.under_way -= 1
+            turn.leave()
 
-    async def read(self, source: str, page: int, content: bytes) -> tasks.Answered:
+    def check_room(self) -> None:
+        """Refuse a request if there is no room for another one.
+
+        Raises:
+            HTTPException: there is none.
+        """
+        if self.under_way >= self._limits.admitted:
+            raise self.busy()
+
+    def busy(self) -> HTTPException:
+        """Tells a client when to come back."""
+        wait = math.ceil(self.under_way * self._seconds / self._limits.workers)
+        return HTTPException(503, "busy", {"Retry-After": str(max(1, wait))})
+
+    @property
+    def most_held(self) -> int:
+        """Bytes that all requests together may hold."""
+        return self._limits.admitted * self._limits.body
+
+    async def read(self, turn: _Turn, source: str, page: int, content: bytes) -> tasks.Answered:
         """A reading, whatever happens to the picture or to its worker."""
         task = partial(tasks.read, source=source, page=page, content=content)
         try:
-            return await self._ask(task)
+            return await self._ask(turn, task)
         except LostError as lost:
             return lost.kind, failure(source, page, lost, self.model).to_dict()
 
-    async def ask(self, task: Task[tasks.Answered]) -> tasks.Answered:
+    async def ask(self, turn: _Turn, task: Task[tasks.Answered]) -> tasks.Answered:
         """The answer of a worker; a fault if two were lost over it."""
         try:
-            return await self._ask(task)
+            return await self._ask(turn, task)
         except LostError as lost:
             return lost.kind, str(lost)
 
-    async def _ask(self, task: Task[tasks.Answered]) -> tasks.Answered:
+    async def _ask(self, turn: _Turn, task: Task[tasks.Answered]) -> tasks.Answered:
         loop = asyncio.get_running_loop()
 
         def work() -> tuple[float, tasks.Answered]:
@@ -403,11 +434,64 @@ class _Desk:
             return began, self._workers.ask(task)
 
         try:
-            began, answer = await self._in_thread(work)
+            began, answer = await self._in_thread(work, turn)
         except WorkerError as err:
             raise HTTPException(503, str(err), {"Retry-After": "10"}) from None
         self._seconds += 0.1 * (loop.time() - began - self._seconds)
         return answer
+
+
+class _Turn:
+    """What one request takes up: memory while it comes in, then a place among those under way.
+
+    Both are given back when it is answered and its workers are done with it, whichever is last: a
+    worker goes on with its picture though nobody waits for the answer any more.
+    """
+
+    def __init__(self, desk: _Desk) -> None:
+        self._desk = desk
+        self._bytes = 0
+        self._admitted = False
+        self._users = 1  # itself, and the tasks that were given to workers
+
+    def hold(self, size: int) -> None:
+        """So many bytes more are in memory.
+
+        Raises:
+            HTTPException: all requests together hold too much.
+        """
+        self._bytes += size
+        self._desk.held += size
+        if self._desk.held > self._desk.most_held:
+            raise self._desk.busy()
+
+    def admit(self) -> None:
+        """It has come in as a whole.
+
+        Raises:
+            HTTPException: others were quicker and there is no room any more.
+        """
+        self._desk.check_room()
+        self._desk.under_way += 1
+        self._admitted = True
+
+    def wait_for(self, future: Future[Any]) -> None:
+        """Keep its place until a task is done, too."""
+        loop = asyncio.get_running_loop()
+        self._users += 1
+
+        def done(_: Future[Any]) -> None:
+            with suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(self.leave)
+
+        future.add_done_callback(done)
+
+    def leave(self) -> None:
+        """One of its users is done."""
+        self._users -= 1
+        if not self._users:
+            self._desk.held -= self._bytes
+            self._desk.under_way -= self._admitted
 
 
 def _refusal(kind: str, text: str) -> HTTPException:
@@ -428,38 +512,41 @@ def _check_type(request: Request, allowed: tuple[str, ...]) -> None:
         raise HTTPException(415, f"{kind or 'no type'}: send {wanted}")
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, counted as it comes: what the header says of its length is not believed."""
-    parts, size = [], 0
-    told = request.headers.get("content-length", "")
-    if told.isdecimal():
-        size = int(told[:20])
-    if size <= limit:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                break
-            parts.append(part)
-    if size > limit:
+Hold = Callable[[int], None]  # told of bytes that are in memory now
+
+
+async def _parts(request: Request, limit: int, hold: Hold) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, counted: what the header says of its length is not believed."""
+    told, size = request.headers.get("content-length", ""), 0
+    if told.isdecimal() and int(told[:20]) > limit:
         raise HTTPException(413, f"more than {limit:,} bytes")
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise HTTPException(413, f"more than {limit:,} bytes")
+        hold(len(part))
+        yield part
     if not size:
         raise HTTPException(422, "the body is empty")
-    return b"".join(parts)
+
+
+async def _body(request: Request, limit: int, hold: Hold) -> bytes:
+    """The body, in memory once."""
+    body = io.BytesIO()
+    async for part in _parts(request, limit, hold):
+        body.write(part)
+    return body.getvalue()
 
 
 class _InMemory(MultiPartParser):
     spool_max_size = sys.maxsize  # nothing goes to disk
 
 
-async def _files(request: Request, body: bytes, limits: Limits) -> list[tuple[str, bytes]]:
-    """Names and contents of the files in a form."""
-
-    async def stream() -> Any:
-        yield body
-
+async def _files(request: Request, limits: Limits, hold: Hold) -> list[tuple[str, bytes]]:
+    """Names and contents of the files in a form, in memory once, and one of them twice."""
+    stream = _parts(request, limits.body, hold)
     try:
-        form = await _InMemory(request.headers, stream(), max_files=1000, max_fields=1000).parse()
+        form = await _InMemory(request.headers, stream, max_files=1000, max_fields=1000).parse()
     except (MultiPartException, ValueError, KeyError) as err:
         said = getattr(err, "message", "") or "malformed form"
         raise HTTPException(400, said) from err
@@ -468,13 +555,16 @@ async def _files(request: Request, body: bytes, limits: Limits) -> list[tuple[st
         files = [f for name, f in fields if name == "pictures" and isinstance(f, UploadFile)]
         if len(files) < len(fields):
             raise HTTPException(422, "the form has a field other than pictures, or one not a file")
-        found = [(_plain(file.filename), await file.read()) for file in files]
+        if len(files) > limits.pictures:
+            raise HTTPException(413, f"more than {limits.pictures} pictures")
+        found = []
+        for file in files:
+            found.append((_plain(file.filename), await file.read()))
+            await file.close()
     finally:
         await form.close()
     if not found:
         raise HTTPException(422, "the form has no file")
-    if len(found) > limits.pictures:
-        raise HTTPException(413, f"more than {limits.pictures} pictures")
     return found
 
 
@@ -545,42 +635,13 @@ class _Guard:
 # ---- the command ----------------------------------------------------------------------------
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``molgaze serve``, beside those of every reader."""
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="%(default)s")
-    parser.add_argument("--port", type=int, default=8765, metavar="N", help="%(default)s")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one a core")
-    parser.add_argument(
-        "--admit", type=int, default=32, metavar="N", help="requests at a time; %(default)s"
-    )
-    parser.add_argument(
-        "--megabytes", type=int, default=20, metavar="N", help="of a request; %(default)s"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=20.0, metavar="S", help="for a picture; %(default)g s"
-    )
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a name of this server, beside localhost and addresses in numbers",
-    )
-    parser.add_argument("--open", action="store_true", help="open the page in a browser")
-
-
 def run(args: argparse.Namespace) -> int:
     """``molgaze serve``: until it is interrupted.
 
     Raises:
-        ValueError: a limit that is not positive.
         OSError: the address is taken.
         WorkerError: no reader could be started.
     """
-    for name in ("port", "workers", "admit", "megabytes", "timeout"):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"--{name}: more than 0")
     factory: Any = partial(
         Reader, args.weights, device=args.device, threads=args.threads or 1, beam=args.beam
     )
