@@ -21,6 +21,7 @@ from PIL import Image
 from .components import Components, components
 from .document import Document, Page
 from .gaze import MAX_CELLS, Net, WeightsError
+from .numbering import numbers
 from .picture import PictureError, Source
 from .reading import Reading
 from .scale import MAX_ENLARGEMENT, TARGET_BOND, Bytes, bond_length
@@ -504,7 +505,10 @@ def read_page(net: Net, read: Read, page: Page) -> list[Reading]:
     found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
     found = [one for one in found if one.probability > SURE or one.reading.confidence > LEAST_READ]
     found.sort(key=lambda one: (one.region.box[1], one.region.box[0]))
-    return [_on_page(one, page) for one in found]
+    readings = [_on_page(one, page) for one in found]
+    boxes = [(b[0], b[1], b[2], b[3]) for b in (r.box for r in readings) if b is not None]
+    called = numbers(boxes, page.words)
+    return [replace(r, number=number) for r, number in zip(readings, called, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
