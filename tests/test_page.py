@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import os
@@ -27,6 +28,7 @@ if CHROMIUM is None:
 
 import uvicorn
 
+from molgaze.reading import COLUMNS
 from molgaze.web.server import Limits, application
 
 SHOTS = os.environ.get("MOLGAZE_SHOTS")
@@ -231,10 +233,16 @@ def test_several_become_a_table(browser: Browser, tmp_path: Path) -> None:
     records = downloaded(browser, "molgaze.sdf")
     assert records.count("$$$$") == 5
     assert "<page>\n2" in records
+    titles = [record.lstrip("\n").splitlines()[0] for record in records.split("$$$$")[:5]]
+    assert titles == ["a.png", "pages.tif", "pages.tif, page 2", "pages.tif, page 3", "=b.png"]
     browser.press("#all-csv")
-    table = downloaded(browser, "molgaze.csv")
-    assert "'=b.png" in table
-    assert len(table.splitlines()) == 7
+    table = list(csv.DictReader(io.StringIO(downloaded(browser, "molgaze.csv"))))
+    assert list(table[0]) == [*COLUMNS, "corrected", "read_as"]
+    assert table[5]["source"] == "'=b.png"
+    kept = ("smiles", "page", "confidence", "review", "valid", "finish_reason", "error")
+    assert [table[2][name] for name in kept] == ["CO", "2", "0.8", "False", "True", "end", ""]
+    assert (table[4]["valid"], table[4]["error"]) == ("False", "not a picture")
+    assert len(table) == 6
     browser.press("tr:nth-child(5) .open")
     assert text(browser, "#verdict-word") == "Not read"
     shot(browser, "not read")
@@ -244,6 +252,32 @@ def test_several_become_a_table(browser: Browser, tmp_path: Path) -> None:
     assert browser.run("document.getElementById('result').hidden")
     # the browser tells of the answer 415 by itself
     browser.faults = [f for f in browser.faults if "415" not in f]
+
+
+def test_pictures_are_closed_and_rows_are_made_once(browser: Browser) -> None:
+    browser.run(
+        "(() => { const made = createImageBitmap; window.open = 0; window.createImageBitmap ="
+        " async (...given) => { const found = await made(...given); window.open += 1;"
+        " const close = found.close.bind(found);"
+        " found.close = () => { window.open -= 1; close(); }; return found; } })()"
+    )
+    send(browser, "drop", {f"{i}.png": picture() for i in range(6)})
+    browser.wait("document.getElementById('status').textContent === 'All 6 read.'")
+    browser.wait("window.open === 1")  # of the one that is shown
+    browser.run("document.querySelector('#rows').children[2].mark = 'mine'")
+    browser.key("n")
+    browser.key("n")
+    browser.wait("window.open === 1")
+    assert text(browser, "#picture-name") == "2.png"
+    assert browser.run("document.querySelector('tr[aria-selected=true]').mark") == "mine"
+    drawn = (
+        "[...document.querySelectorAll('#rows canvas')].filter((c) => c.getContext('2d')"
+        ".getImageData(0, 0, 64, 40).data.some((v) => v)).length"
+    )
+    assert browser.run(drawn) == 6
+    assert browser.run("window.open") == 1
+    browser.press("#clear")
+    browser.wait("window.open === 0")
 
 
 def test_names_in_pictures_are_only_text(browser: Browser) -> None:

@@ -33,7 +33,7 @@ pytest.importorskip("python_multipart")
 
 from fastapi.testclient import TestClient
 
-from molgaze.reading import Reading
+from molgaze.reading import COLUMNS, Reading
 from molgaze.web import server
 from molgaze.web.server import Limits, ReadingAnswer, application
 from molgaze.workers import WorkerError
@@ -182,6 +182,11 @@ def test_the_page_and_its_files(client: TestClient) -> None:
     script = client.get("/page.js").text
     assert "innerHTML" not in script
     assert client.get("/docs").status_code == 404
+
+
+def test_the_page_writes_the_columns_of_the_command_line(client: TestClient) -> None:
+    (found,) = re.findall(r"const COLUMNS = \[(.*?)\];", client.get("/page.js").text, re.DOTALL)
+    assert re.findall(r'"(\w+)"', found) == list(COLUMNS)
 
 
 def test_preview(client: TestClient) -> None:

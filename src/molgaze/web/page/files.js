@@ -24,9 +24,9 @@ const line = (text) => String(text).replace(/[\x00-\x1f\x7f\x85\u2028\u2029]+/g,
 
 export function sdf(records) {
   const parts = [];
-  for (const { molfile, ...fields } of records) {
+  for (const { title, molfile, ...fields } of records) {
     if (!molfile) continue;
-    parts.push(molfile.replace(/\n*$/, "\n"));
+    parts.push(molfile.replace(/^[^\n]*/, () => line(title).slice(0, 80)).replace(/\n*$/, "\n"));
     for (const [name, value] of Object.entries(fields)) {
       if (value !== null && value !== undefined && line(value).trim()) {
         parts.push(`>  <${name}>\n${line(value)}\n\n`);
@@ -38,7 +38,7 @@ export function sdf(records) {
 }
 
 export function csv(records) {
-  const names = [...new Set(records.flatMap((r) => Object.keys(r)))].filter((n) => n !== "molfile");
+  const names = [...new Set(records.flatMap((r) => Object.keys(r)))].filter((n) => n !== "molfile" && n !== "title");
   const cell = (value) => {
     let text = String(value ?? "");
     if (/^ *[=+\-@\t\r\n]/.test(text) && typeof value === "string") text = `'${text}`;

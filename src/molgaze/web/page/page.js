@@ -13,7 +13,9 @@ const EXAMPLES = [
 ];
 
 const $ = (id) => document.getElementById(id);
-const items = []; // {name, page, file, picture, state, reading, fault, corrected}
+// {name, source, page, file, state, reading, fault, corrected}; row, its line in the table, which
+// is made once; picture, an ImageBitmap that only the current one has, as it may take 100 MB
+const items = [];
 let current = null;
 let under_way = 0;
 
@@ -69,10 +71,13 @@ async function add(files) {
     say("There is no picture in that.", true);
     return;
   }
+  for (const item of fresh) {
+    item.row = row(item);
+    $("rows").append(item.row);
+  }
   items.push(...fresh);
-  document.body.classList.add("some");
+  count();
   select(fresh[0]);
-  list();
   next();
 }
 
@@ -119,7 +124,7 @@ async function post(path, body, type) {
 const typeOf = (file) => (file.type.startsWith("image/") ? file.type : "application/octet-stream");
 
 async function read(item) {
-  list();
+  refresh(item);
   const shown = picture(item);
   try {
     const answer = await post(`read?page=${item.page}`, item.file, typeOf(item.file));
@@ -130,34 +135,67 @@ async function read(item) {
     item.state = "failed";
   }
   await shown;
-  list();
+  refresh(item);
   if (item === current) show(item, true);
 }
 
-// The picture for the screen: by the browser, or by the server where the browser cannot.
-async function picture(item) {
+// The picture for the screen, decoded once at a time.
+function picture(item) {
+  item.loading ??= decoded(item).then((found) => {
+    item.loading = null;
+    if (found && !item.small) {
+      item.small = true;
+      thumbnail(item, found);
+    }
+    if (item !== current) {
+      found?.close();
+      return;
+    }
+    const before = item.picture;
+    item.picture = found;
+    if (found) replay.show(found, item.reading?.tokens.length ? item.reading : null);
+    before?.close();
+  });
+  return item.loading;
+}
+
+// An ImageBitmap by the browser, or by the server where the browser cannot; null if neither can.
+async function decoded(item) {
   try {
     if (item.page > 1) throw new Error("browsers show the first page only");
-    item.picture = await createImageBitmap(item.file);
+    return await createImageBitmap(item.file);
   } catch {
     try {
-      const answer = await post(`preview?page=${item.page}`, item.file, typeOf(item.file));
-      item.picture = await createImageBitmap(await answer.blob());
+      item.seen ??= await (await post(`preview?page=${item.page}`, item.file, typeOf(item.file))).blob();
+      return await createImageBitmap(item.seen);
     } catch {
-      item.picture = null; // the reading tells why
+      return null; // the reading tells why
     }
   }
-  if (item === current && item.picture && !item.reading) replay.show(item.picture, null);
-  list();
+}
+
+function release(item) {
+  item.picture?.close();
+  item.picture = null;
 }
 
 // ---- one result ------------------------------------------------------------------------------
 
 function select(item) {
+  const before = current;
   current = item;
   $("result").hidden = !item;
   if (item) show(item, false);
-  list();
+  else replay.clear();
+  if (before && before !== item) {
+    release(before); // only now that it is not drawn any more
+    before.row.setAttribute("aria-selected", "false");
+  }
+  if (!item) return;
+  item.row.setAttribute("aria-selected", "true");
+  if (!item.picture && item.state !== "waiting") {
+    picture(item).then(() => item === current && show(item, false));
+  }
 }
 
 async function show(item, played) {
@@ -194,9 +232,9 @@ function verdict(item) {
   if (!reading.smiles) return ["doubt", "No molecule", "was seen in this picture"];
   const share = `${Math.round(reading.confidence * 100)} %`;
   if (reading.finish_reason === "length") return ["doubt", "Cut off", "the molecule is larger than what could be read"];
+  if (reading.review) return ["doubt", "Doubtful", share];
   if (reading.confidence >= 0.9) return ["sure", "Sure", share];
-  if (reading.confidence >= 0.5) return ["check", "Check this", share];
-  return ["doubt", "Doubtful", share];
+  return ["check", "Check this", share];
 }
 
 function showVerdict(item) {
@@ -264,7 +302,7 @@ async function nameAnew(item) {
     showVerdict(item);
   }
   showNames(item);
-  list();
+  refresh(item);
 }
 
 // ---- all results -----------------------------------------------------------------------------
@@ -276,62 +314,86 @@ function element(name, text = "", kind = "") {
   return made;
 }
 
-function list() {
+function count() {
   $("list").hidden = items.length < 2;
   document.body.classList.toggle("some", items.length > 0);
-  if (items.length < 2) return;
   $("list-count").textContent = `${items.length} pictures`;
-  $("rows").replaceChildren(...items.map(row));
 }
 
+// The line of a picture in the table; refresh fills it in.
 function row(item) {
   const made = element("tr");
-  made.setAttribute("aria-selected", String(item === current));
+  made.setAttribute("aria-selected", "false");
   const open = element("button", "", "open");
   const small = element("canvas");
   [small.width, small.height] = [64, 40];
-  if (item.picture) {
-    const { width, height } = item.picture;
-    const scale = Math.min(64 / width, 40 / height);
-    small.getContext("2d").drawImage(item.picture, (64 - width * scale) / 2, (40 - height * scale) / 2, width * scale, height * scale);
-  }
   open.append(small, element("span", item.name));
   open.addEventListener("click", () => select(item));
-  const [kind, word, text] = verdict(item);
   const remove = element("button", "\u00d7", "plain");
   remove.setAttribute("aria-label", `Remove ${item.name}`);
   remove.addEventListener("click", () => drop(item));
-  const cells = [element("td"), element("td", names(item).smiles), element("td"), element("td")];
+  const cells = [element("td"), element("td"), element("td"), element("td")];
   cells[0].append(open);
-  cells[1].title = names(item).smiles;
-  cells[2].append(element("strong", word, kind), ` ${item.state === "failed" ? "" : text}`);
-  cells[2].title = text;
   cells[3].append(remove);
   made.append(...cells);
   return made;
 }
 
+function refresh(item) {
+  const [, smiles, told] = item.row.cells;
+  const [kind, word, text] = verdict(item);
+  smiles.textContent = smiles.title = names(item).smiles;
+  told.replaceChildren(element("strong", word, kind), ` ${item.state === "failed" ? "" : text}`);
+  told.title = text;
+}
+
+function thumbnail(item, bitmap) {
+  const { width, height } = bitmap;
+  const scale = Math.min(64 / width, 40 / height);
+  const pen = item.row.querySelector("canvas").getContext("2d");
+  pen.drawImage(bitmap, (64 - width * scale) / 2, (40 - height * scale) / 2, width * scale, height * scale);
+}
+
 function drop(item) {
   const at = items.indexOf(item);
   items.splice(at, 1);
+  item.row.remove();
   if (item === current) select(items[Math.min(at, items.length - 1)] ?? null);
-  list();
+  count();
 }
+
+// The columns of tables and SDF files, which are those of the command line, and two more.
+const COLUMNS = [
+  "source", "page", "id", "smiles", "cxsmiles", "inchikey", "confidence", "review", "valid",
+  "finish_reason", "warnings", "alternatives", "scale", "model", "ms", "error", "error_type",
+  "x0", "y0", "x1", "y1", "found", "number",
+];
+const DIGITS = { confidence: 4, scale: 2, ms: 1, found: 6, x0: 6, y0: 6, x1: 6, y1: 6 };
 
 function record(item) {
   const { reading, corrected } = item;
-  const now = corrected ?? reading ?? {};
-  return {
-    molfile: now.molfile ?? null,
-    SMILES: now.cxsmiles ?? now.smiles ?? null,
-    InChIKey: now.inchikey ?? null,
-    confidence: reading?.smiles ? reading.confidence.toFixed(4) : null,
-    corrected: corrected ? "yes" : null,
-    read_as: corrected ? (reading?.cxsmiles ?? reading?.smiles ?? null) : null,
+  const now = { ...reading, ...corrected };
+  const [x0, y0, x1, y1] = reading?.box ?? [];
+  const all = {
+    ...now, x0, y0, x1, y1,
     source: item.source,
     page: item.page,
-    model: reading?.model ?? null,
-    error: item.fault ?? reading?.error ?? null,
+    error: item.fault ?? now.error,
+    valid: Boolean(now.smiles) && !now.error && now.finish_reason === "end",
+    warnings: (now.warnings ?? []).join("; "),
+    alternatives: (now.alternatives ?? []).map((o) => `${o.smiles} ${o.confidence}`).join("; "),
+  };
+  const cell = (name, value) => {
+    if (typeof value === "boolean") return value ? "True" : "False"; // as Python writes them
+    if (typeof value === "number" && name in DIGITS) return Number(value.toFixed(DIGITS[name]));
+    return value ?? null;
+  };
+  return {
+    title: item.page > 1 ? `${item.source}, page ${item.page}` : item.source,
+    molfile: now.molfile ?? null,
+    ...Object.fromEntries(COLUMNS.map((name) => [name, cell(name, all[name])])),
+    corrected: corrected ? "yes" : null,
+    read_as: corrected ? (reading?.smiles ?? null) : null,
   };
 }
 
@@ -351,14 +413,15 @@ const actions = {
   "play": () => (replay.playing ? replay.pause() : replay.play()),
   "help-open": () => $("help").showModal(),
   "clear": () => {
-    items.length = 0;
+    for (const item of items.splice(0)) item.row.remove();
     select(null);
+    count();
     say("");
   },
   "revert": () => {
     current.corrected = null;
     show(current, false);
-    list();
+    refresh(current);
   },
   "save-mol": () => save(`${stem(current)}.mol`, names(current).molfile, "chemical/x-mdl-molfile"),
   "save-sdf": () => save(`${stem(current)}.sdf`, sdf([record(current)]), "chemical/x-mdl-sdfile"),
