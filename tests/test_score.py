@@ -22,7 +22,9 @@ from molgaze.score import (
 
 def picture(folder: Path, name: str) -> Path:
     path = folder / name
-    Image.new("L", (60, 40), 255).save(path)
+    drawn = Image.new("L", (60, 40), 255)
+    drawn.paste(0, (10, 10, 50, 13))
+    drawn.save(path)
     return path
 
 

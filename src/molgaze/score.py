@@ -21,14 +21,14 @@ from PIL import Image, ImageDraw
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
-from molgaze.reading import Reading, draw
+from .files import whole
+from .picture import PictureError, load
+from .reading import Reading, draw
 
 #: (picture, expected SMILES, condition or None)
 Row: TypeAlias = "tuple[Path, str, str | None]"
 #: What a reader may give back for one picture.
 Answer: TypeAlias = "Reading | str | None"
-
-IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM")
 
 
 class TableError(ValueError):
@@ -421,25 +421,22 @@ def write_misses(
         f"<tr><th>{html.escape(kind)}</th><td>{n}</td><td>{n / total.pictures:.1%}</td></tr>"
         for kind, n in kinds(wrong).items()
     )
-    target = Path(path)
-    draft = target.with_name(f".{target.name}.tmp")
-    try:
-        with open(draft, "w", encoding="utf-8", errors="backslashreplace") as page:
-            page.write(
-                f'<!doctype html><html lang="en"><meta charset="utf-8">'
-                f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
-                f"<h1>{html.escape(title)}</h1>"
-                "<table><tr><th></th><th>pictures</th><th>exact</th><th>tetrahedral</th>"
-                "<th>no stereo</th><th>Tanimoto</th><th>valid</th><th>ms</th></tr>"
-                f"{figures}</table><h2>Kinds</h2><table>{counts}</table>"
-                f"<h2>{len(shown)} of {len(wrong)} misses</h2>"
-            )
-            for result in shown:
-                page.write(_miss(result))
-            page.write("</html>\n")
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
+    with (
+        whole(path) as draft,
+        open(draft, "x", encoding="utf-8", errors="backslashreplace") as page,
+    ):
+        page.write(
+            f'<!doctype html><html lang="en"><meta charset="utf-8">'
+            f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+            f"<h1>{html.escape(title)}</h1>"
+            "<table><tr><th></th><th>pictures</th><th>exact</th><th>tetrahedral</th>"
+            "<th>no stereo</th><th>Tanimoto</th><th>valid</th><th>ms</th></tr>"
+            f"{figures}</table><h2>Kinds</h2><table>{counts}</table>"
+            f"<h2>{len(shown)} of {len(wrong)} misses</h2>"
+        )
+        for result in shown:
+            page.write(_miss(result))
+        page.write("</html>\n")
     return len(shown)
 
 
@@ -476,17 +473,13 @@ def _figure(png: bytes | None, caption: str, code: str = "") -> str:
 
 
 def _gaze(result: Result, side: int = 640) -> bytes | None:
-    """The picture as a PNG no larger than ``side``, with a ring at the place of each token."""
+    """The ink as a PNG no larger than ``side``, with a ring at the place of each token."""
+    page = result.reading.page if result.reading is not None else None
     try:
-        with Image.open(result.file, formats=IMAGE_FORMATS) as picture:
-            page = result.reading.page if result.reading is not None else None
-            if page:
-                picture.seek(page)
-            rgba = picture.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        ink = load(result.file, page or 1).ink
+    except PictureError:
         return None
-    canvas = Image.new("RGB", rgba.size, "white")
-    canvas.paste(rgba, mask=rgba)
+    canvas = Image.fromarray(255 - ink).convert("RGB")
     shrink = min(1.0, side / max(canvas.size))
     if shrink < 1:
         size = (max(1, round(canvas.width * shrink)), max(1, round(canvas.height * shrink)))
