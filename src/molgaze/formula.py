@@ -1,13 +1,14 @@
 """A condensed formula such as `CO2Et`, `(CH3)2CHCH2O` or `NHR` -> the fragment that it stands for.
 
-The text is cut into atoms, hydrogens, named groups, R groups and parentheses. They form a tree: each
-piece is bonded to a piece before or behind it so that no two bonds cross, and every valence must be
-met exactly. Among all trees the one of least cost is taken, where a cost is what chemists seldom write:
-a double bond that is not spelled out, a bond between two oxygens, hydrogens far from their atom.
-What has no such tree is no formula, and nothing is guessed.
+The text is cut into atoms, hydrogens, named groups, R groups and parentheses. They form a tree:
+each piece is bonded to a piece before or behind it so that no two bonds cross, and every valence
+must be met exactly. Among all trees the one of least cost is taken; what costs is what chemists
+seldom write: a double bond that is not spelled out, a bond between two oxygens, hydrogens far from
+their atom. A text that has no such tree is no formula, and nothing is guessed.
 
-A text whose bond is at its first glyph is read forwards. Where the bond is at the last glyph the pieces
-are taken in the reverse order; hydrogens may then stand on either side of their atom (`H3CO`, `CH3O`).
+A text whose bond is at its first glyph is read forwards. Where the bond is at the last glyph, the
+pieces are taken in the reverse order, and two hands are known: a strict one turns everything round
+(`HOH2CH2CO`), a forward one writes the hydrogens behind their atoms (`HOCH2CH2O`).
 """
 
 from __future__ import annotations
@@ -20,77 +21,27 @@ from typing import NamedTuple
 
 from rdkit import Chem
 
-#: Valences of an uncharged atom, the usual one first; the higher ones need double bonds to O, N or S.
-VALENCES: dict[str, tuple[int, ...]] = {
-    "B": (3,),
-    "C": (4,),
-    "N": (3,),
-    "O": (2,),
-    "F": (1,),
-    "Si": (4,),
-    "P": (3, 5),
-    "S": (2, 4, 6),
-    "Cl": (1,),
-    "Br": (1,),
-    "I": (1,),
-    "Se": (2, 4, 6),
-    "As": (3, 5),
-    "Te": (2, 4),
-    "Ge": (4,),
-    "Sn": (4,),
-    "Sb": (3, 5),
-    "Al": (3,),
-    "Mg": (2,),
-    "Zn": (2,),
-    "Cd": (2,),
-    "Hg": (2,),
-    "Pb": (4,),
-    "Li": (1,),
-    "Na": (1,),
-    "K": (1,),
-    "Rb": (1,),
-    "Cs": (1,),
-    "Ag": (1,),
-    "Cu": (1,),
-    "Au": (1,),
-    "Tl": (1,),
-}
-_CHARGED: dict[tuple[str, int], tuple[int, ...]] = {
-    ("B", -1): (4,),
-    ("C", 1): (3,),
-    ("C", -1): (3,),
-    ("N", 1): (4,),
-    ("N", -1): (2,),
-    ("O", 1): (3,),
-    ("O", -1): (1,),
-    ("S", 1): (3,),
-    ("S", -1): (1,),
-    ("P", 1): (4,),
-    ("P", -1): (6,),
-    ("Se", 1): (3,),
-    ("Se", -1): (1,),
-    ("Te", 1): (3,),
-    ("As", 1): (4,),
-    ("I", 1): (2,),
-    ("Al", -1): (4,),
-}
+
+def _numbers(text: str) -> dict[str, tuple[int, ...]]:
+    pairs = (entry.split() for entry in text.split(","))
+    return {atom: tuple(map(int, valences)) for atom, *valences in pairs}
+
+
+#: Valences of an atom, with its charge if it has one, the usual one first. The higher ones need
+#: double bonds to O, N or S.
+VALENCES = _numbers(
+    "B 3, C 4, N 3, O 2, F 1, Si 4, P 3 5, S 2 4 6, Cl 1, Br 1, I 1, Se 2 4 6, As 3 5, Te 2 4,"
+    " Ge 4, Sn 4, Sb 3 5, Al 3, Mg 2, Zn 2, Cd 2, Hg 2, Pb 4, Li 1, Na 1, K 1, Rb 1, Cs 1, Ag 1,"
+    " Cu 1, Au 1, Tl 1, B- 4, C+ 3, C- 3, N+ 4, N- 2, O+ 3, O- 1, S+ 3, S- 1, P+ 4, P- 6, Se+ 3,"
+    " Se- 1, Te+ 3, As+ 4, I+ 2, Al- 4"
+)
 ALKALI = frozenset(("Li", "Na", "K", "Rb", "Cs"))
 #: Masses that are written in front of an element.
-ISOTOPES: dict[str, tuple[int, ...]] = {
-    "H": (1, 2, 3),
-    "C": (11, 12, 13, 14),
-    "N": (13, 14, 15),
-    "O": (15, 16, 17, 18),
-    "F": (18, 19),
-    "P": (31, 32, 33),
-    "S": (33, 34, 35),
-    "Cl": (35, 36, 37),
-    "Br": (75, 76, 77, 79, 80, 81, 82),
-    "I": (121, 122, 123, 124, 125, 127, 128, 129, 131),
-    "At": (211,),
-    "Se": (75, 77),
-    "Si": (28, 29, 30),
-}
+ISOTOPES = _numbers(
+    "H 1 2 3, C 11 12 13 14, N 13 14 15, O 15 16 17 18, F 18 19, Si 28 29 30, P 31 32 33,"
+    " S 33 34 35, Cl 35 36 37, Se 75 77, Br 75 76 77 79 80 81 82, At 211,"
+    " I 121 122 123 124 125 127 128 129 131"
+)
 _HALOGENS = frozenset(("F", "Cl", "Br", "I"))
 #: Atoms that may be written once with a count: `Cl3`, `O2`, `Na2`.
 _REPEATED = _HALOGENS | ALKALI | {"O", "S"}
@@ -98,31 +49,24 @@ _REPEATED = _HALOGENS | ALKALI | {"O", "S"}
 _EXPLAINING = frozenset(("O", "N", "S", "Se"))
 #: (atom, atom bonded to it, order) -> cost of a multiple bond that the text does not spell out.
 _UNSPELLED = {
-    ("C", "O", 2): 0,
-    ("C", "S", 2): 0,
-    ("C", "N", 2): 3,
-    ("C", "N", 3): 0,
-    ("C", "C", 2): 2,
-    ("C", "C", 3): 3,
-    ("N", "C", 2): 3,
-    ("N", "O", 2): 1,
-    ("N", "N", 2): 4,
-    ("S", "O", 2): 0,
-    ("S", "N", 2): 3,
-    ("P", "O", 2): 0,
-    ("P", "S", 2): 1,
-    ("Se", "O", 2): 0,
-    ("As", "O", 2): 0,
-    ("Sb", "O", 2): 0,
+    (a, b, int(order)): int(cost)
+    for a, b, order, cost in (
+        entry.split()
+        for entry in (
+            "C O 2 0, C S 2 0, C N 2 3, C N 3 0, C C 2 2, C C 3 3, N C 2 3, N O 2 1, N N 2 4,"
+            " S O 2 0, S N 2 3, P O 2 0, P S 2 1, Se O 2 0, As O 2 0, Sb O 2 0"
+        ).split(",")
+    )
 }
 #: Atoms that may have a multiple bond to what is written after them.
 _BRANCHING = frozenset(atom for atom, _, _ in _UNSPELLED)
-#: Units that may lead a group whatever their count.
-_COUNTED = ("branch", "exit", "bond")
+#: Atoms that may have a multiple bond which is spelled out.
 _SPELLED = frozenset(("C", "N", "O", "S", "P", "Se"))
+#: Groups that protect N, O or S; on carbon they are the less likely reading.
 _ON_HETERO = frozenset(
     "Ac Bz Boc BOC Cbz CBz CBZ Fmoc Ms Ts Tos Tf Piv Tfa TFA MOM MEM SEM".split()
 )
+#: Amino acids, which a peptide names without what closes its ends.
 RESIDUES = frozenset(
     "Gly Ala Val Leu Ile Phe Tyr Trp Ser Thr Cys Met Asp Glu Asn Gln Lys Arg His Pro Nle Nva Orn"
     " Abu Aib Sar Hyp Phg Cha Chg bAla".split()
@@ -139,8 +83,9 @@ _VARIABLE_PIECE = re.compile(
 _RUN = re.compile(r"(?:n-?)?C(\d{1,2})([HF])(\d{1,2})")
 _RUN_TURNED = re.compile(r"([HF])(\d{1,2})C(\d{1,2})(?!\d)")
 _OTHER_WAY = 2  # cost of a bond at the other end of the text than it was said to be
-_CUTS = 12  # ways to cut a text into pieces that are tried
+#: Steps that one label may take, of about 10 microseconds.
 MOST_STEPS = 2000
+_CUTS = 12  # ways to cut a text into pieces that are tried
 _MOST_COUNTED = 30
 
 
@@ -185,10 +130,53 @@ class _Node(NamedTuple):
 
 _Found = tuple[int, _Node]
 _Bonds = tuple[tuple[int, _Node], ...]
-#: What counts of an atom that is under way: how much of its valence is used, its double bonds to O, N, S
-#: or Se, and whether a group has been written behind it, so that hydrogens there would lie too far off.
-#: With it the least cost, the hydrogens and the bonds of such an atom.
-_States = dict[tuple[int, int, bool], tuple[int, tuple[int, ...], _Bonds]]
+#: What counts of an atom that is under way: how much of its valence is used, its double bonds to
+#: O, N, S or Se, and whether a group is written behind it, so that hydrogens would lie too far off.
+_State = tuple[int, int, bool]
+
+
+class _Way(NamedTuple):
+    """The cheapest way to a state."""
+
+    cost: int
+    hydrogens: tuple[int, ...]
+    bonds: _Bonds
+
+
+class _States(dict[_State, _Way]):
+    """The states that an atom may be in, within the most valence that it can have."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def keep(self, used: int, doubled: int, crowded: bool, way: _Way) -> None:
+        """Keep a state where it fits and the way is the cheapest to it."""
+        if used <= self.most:
+            state = (used, doubled, crowded)
+            if state not in self or way.cost < self[state].cost:
+                self[state] = way
+
+    def add_hydrogens(self, state: _State, way: _Way, piece: _Unit, price: int) -> None:
+        """Keep a state with hydrogens added."""
+        masses = way.hydrogens + (piece.isotope,) * piece.count
+        used = state[0] + piece.count
+        self.keep(used, state[1], state[2], _Way(way.cost + price, masses, way.bonds))
+
+    def add_groups(
+        self,
+        state: _State,
+        way: _Way,
+        order: int,
+        node: _Node,
+        price: int,
+        times: int = 1,
+        crowded: bool = False,
+    ) -> None:
+        """Keep a state with a group, or several alike, bonded to the atom."""
+        doubled = state[1] + times * _explains(node, order)
+        bonds = way.bonds + ((order, node),) * times
+        way = _Way(way.cost + price, way.hydrogens, bonds)
+        self.keep(state[0] + order * times, doubled, state[2] or crowded, way)
 
 
 class _ExhaustedError(Exception):
@@ -225,8 +213,9 @@ def solve(
         effort: what may still be spent on the label; at its end the best formula so far is taken.
 
     Returns:
-        The fragment with a dummy atom mapped 1, 2, ... for each of ``orders``, R groups as dummy atoms
-        without a map number and with the property ``atomLabel``; None where the text is no formula.
+        The fragment with a dummy atom mapped 1, 2, ... for each of ``orders``, R groups as dummy
+        atoms without a map number and with the property ``atomLabel``; None where the text is no
+        formula.
     """
     best: tuple[int, _Node, bool] | None = None
     try:
@@ -338,7 +327,7 @@ def _heads(text: str, start: int, words: Words) -> Iterator[tuple[_Token, int]]:
             mass, kind = (2 if symbol == "D" else 3), "hydrogen"
         elif symbol == "H":
             kind = "hydrogen"
-        elif symbol not in VALENCES:
+        elif symbol not in VALENCES or not symbol.isalpha():
             continue
         for count, end in _counts(text, digits + size):
             yield (kind, symbol, count, mass), end
@@ -546,8 +535,8 @@ class _Chart:
             self.effort.spend()
             for root in range(begin, min(begin + 6, end)):
                 unit = self.row[root]
-                if unit.kind not in ("hydrogen", "bond") and (
-                    unit.count == 1 or unit.kind in _COUNTED
+                if unit.kind in ("branch", "exit") or (
+                    unit.kind in ("atom", "word", "variable") and unit.count == 1
                 ):
                     self.lead(begin, root, end, order, found)
                 if not self.goes_before(unit, begin == 0):
@@ -583,24 +572,20 @@ class _Chart:
             if inside is None:
                 return
             start, link = inside[0] + 2 * (unit.count == 1), inside[1]
-        states: _States = {(order, int(order > 1), False): (start, (), ())}
+        states = _States(valences[-1])
+        states[order, int(order > 1), False] = _Way(start, (), ())
         for place in range(begin, root):
-            states = self.before(unit, states, place, root, valences[-1], begin == 0)
-            if not states:
-                return
-        for (used, doubled, _), (cost, hydrogens, bonds) in self.behind(
-            unit, states, root + 1, end, valences[-1]
-        ).items():
-            if used in valences and _is_sound(unit, used, doubled, hydrogens, bonds, valences):
+            states = self.before(unit, states, place, root, begin == 0)
+        for (used, doubled, _), way in self.behind(unit, states, root + 1, end).items():
+            if used in valences and _is_sound(unit, used, doubled, way, valences):
                 name = unit.text if unit.kind == "atom" else unit.kind
-                if name not in found or cost < found[name][0]:
-                    found[name] = (cost, _Node(unit, hydrogens, bonds, link))
+                if name not in found or way.cost < found[name][0]:
+                    found[name] = (way.cost, _Node(unit, way.hydrogens, way.bonds, link))
 
     def valences(self, unit: _Unit) -> tuple[int, ...]:
+        """Valences of an atom, number of bonds of a named group; none where it can't be bonded."""
         if unit.kind == "atom":
-            if unit.charge:
-                return _CHARGED.get((unit.text, unit.charge), ())
-            return VALENCES[unit.text]
+            return VALENCES.get(unit.text + {1: "+", -1: "-"}.get(unit.charge, ""), ())
         if unit.kind == "word":
             smiles = self.words.smiles.get(unit.text) or run_smiles(unit.text)
             return () if "=*" in smiles or "*=" in smiles else (smiles.count("*"),)
@@ -608,124 +593,95 @@ class _Chart:
             return (2,)
         return (unit.count,) if unit.kind == "exit" else (1,)
 
-    def before(
-        self, unit: _Unit, states: _States, place: int, root: int, most: int, whole: bool
-    ) -> _States:
+    def before(self, unit: _Unit, states: _States, place: int, root: int, whole: bool) -> _States:
         """The states of an atom with a unit that is written before it."""
         piece = self.row[place]
-        grown: _States = {}
-        for state, (cost, hydrogens, bonds) in states.items():
+        strict = self.turned and not self.forward_hand
+        grown = _States(states.most)
+        for state, way in states.items():
             self.effort.spend()
             if piece.kind == "hydrogen":
                 if _takes_hydrogens(unit, state[0], piece):
-                    masses = hydrogens + (piece.isotope,) * piece.count
                     vinyl = root + 1 < len(self.row) and self.row[root + 1].kind == "bond"
-                    price = self.turned and not self.forward_hand and not vinyl
-                    _keep(
-                        grown, state, (piece.count, 0, False), (cost + price, masses, bonds), most
-                    )
+                    grown.add_hydrogens(state, way, piece, strict and not vinyl)
             elif piece.kind == "branch":
-                for extra, order, node in self.branches(unit, state[0], place, most):
-                    kept = (
-                        cost + extra + (not whole),
-                        hydrogens,
-                        bonds + ((order, node),) * piece.count,
-                    )
-                    used = (order * piece.count, _explains(node, order) * piece.count, False)
-                    _keep(grown, state, used, kept, most)
-            else:
+                for price, order, node in self.branches(unit, state[0], place, states.most):
+                    grown.add_groups(state, way, order, node, price + (not whole), piece.count)
+            elif self.valences(piece):
                 node = _Node(replace(piece, count=1), (), ())
-                order = self.valences(piece)[0] if self.valences(piece) else 4
-                price = _price(unit, node, order, False)
-                if price is not None:
-                    if order == 2 and unit.text == "C" and not (self.turned and self.forward_hand):
-                        price += 1  # `CH3CO` is usual, `OCCH3` is not
-                    kept = (cost + price, hydrogens, bonds + ((order, node),) * piece.count)
-                    used = (order * piece.count, _explains(node, order) * piece.count, False)
-                    _keep(grown, state, used, kept, most)
+                order = self.valences(piece)[0]
+                single = _price(unit, node, order, False)
+                if single is not None:
+                    usual = order == 1 or unit.text != "C" or (self.turned and self.forward_hand)
+                    single += not usual  # `CH3CO` is usual, `OCCH3` is not
+                    grown.add_groups(state, way, order, node, single, piece.count)
         return grown
 
-    def behind(self, unit: _Unit, states: _States, begin: int, end: int, most: int) -> _States:
+    def behind(self, unit: _Unit, states: _States, begin: int, end: int) -> _States:
         """The states of an atom when all units up to ``end`` have been bonded to it."""
-        reached: list[_States] = [states, *({} for _ in range(begin, end))]
+        reached = [states, *(_States(states.most) for _ in range(begin, end))]
         for place in range(begin, end):
             piece = self.row[place]
-            following = reached[place + 1 - begin]
-            for state, (cost, hydrogens, bonds) in reached[place - begin].items():
+            here, following = reached[place - begin], reached[place + 1 - begin]
+            for state, way in here.items():
                 self.effort.spend()
                 if piece.kind == "hydrogen":
                     if not state[2] and _takes_hydrogens(unit, state[0], piece):
-                        masses = hydrogens + (piece.isotope,) * piece.count
-                        late = 2 if any(order > 1 for order, _ in bonds) else 0  # `COH`
+                        late = 2 * any(order > 1 for order, _ in way.bonds)  # `COH`
                         late += self.turned and self.forward_hand and place + 1 < end
-                        used = (piece.count, 0, False)
-                        _keep(following, state, used, (cost + late, masses, bonds), most)
+                        following.add_hydrogens(state, way, piece, late)
                     if not self.turned:
                         continue
-                if state[0] >= most:
+                if state[0] >= states.most:
                     continue
                 if piece.kind == "branch":
-                    for extra, order, node in self.branches(unit, state[0], place, most):
-                        used = (order * piece.count, _explains(node, order) * piece.count, False)
-                        many = bonds + ((order, node),) * piece.count
-                        _keep(following, state, used, (cost + extra, hydrogens, many), most)
+                    for price, order, node in self.branches(unit, state[0], place, states.most):
+                        following.add_groups(state, way, order, node, price, piece.count)
                 elif piece.count > 1 and piece.kind in ("atom", "word", "variable"):
                     node = _Node(replace(piece, count=1), (), ())
-                    price = _price(unit, node, 1, False) if self.valences(piece) == (1,) else None
-                    if price is not None:
-                        many = bonds + ((1, node),) * piece.count
-                        kept = (cost + price, hydrogens, many)
-                        _keep(following, state, (piece.count, 0, False), kept, most)
+                    single = _price(unit, node, 1, False) if self.valences(piece) == (1,) else None
+                    if single is not None:
+                        following.add_groups(state, way, 1, node, single, piece.count)
                     if not self.turned:
                         continue
-                self.branch_off(
-                    unit, state, (cost, hydrogens, bonds), place, end, most, begin, reached
-                )
-        return reached[end - begin]
+                self.branch_off(unit, state, way, place, reached[place - begin :])
+        return reached[-1]
 
     def branch_off(
-        self,
-        unit: _Unit,
-        state: tuple[int, int, bool],
-        kept: tuple[int, tuple[int, ...], _Bonds],
-        place: int,
-        end: int,
-        most: int,
-        begin: int,
-        reached: list[_States],
+        self, unit: _Unit, state: _State, way: _Way, place: int, reached: list[_States]
     ) -> None:
-        """Bond the groups that begin at a place, of whatever length, to an atom."""
-        cost, hydrogens, bonds = kept
+        """Bond the groups that begin at a place, of whatever length, to an atom.
+
+        ``reached`` are the states when the units up to this place, up to the next, ... are bonded.
+        """
         spelled = self.row[place].kind == "bond"
-        start = place + spelled
+        start, end = place + spelled, place + len(reached) - 1
         if start == end or (spelled and unit.kind != "atom"):
             return
-        if spelled:
-            orders: tuple[int, ...] = (self.row[place].count,)
-        elif self.row[start].kind == "exit":
-            orders = (self.row[start].count,)
-        else:
-            orders = (1, 2, 3) if unit.text in _BRANCHING else (1,)
+        orders: tuple[int, ...] = (1, 2, 3) if unit.text in _BRANCHING else (1,)
+        if spelled or self.row[start].kind == "exit":
+            orders = (self.row[place].count,)
         for order in orders:
-            if state[0] + order > most:
+            if state[0] + order > reached[0].most:
                 return
             for stop in range(start + 1, end + 1):
-                for extra, node in self.group(start, stop, order).values():
+                for cost, node in self.group(start, stop, order).values():
                     price = _price(unit, node, order, spelled)
-                    alkene = order == 2 and unit.text == node.unit.text == "C" and not spelled
-                    if price is None or (alkene and len(hydrogens) != 1):
+                    if price is None:
                         continue
-                    if self.forward_hand and self.turned and order == 2 and stop < end:
-                        acyl = unit.text == "C" and not spelled and self.row[stop].text != "O"
-                        price += acyl  # `MeOC`
+                    if order == 2 and unit.text == "C" and not spelled:
+                        if node.unit.text == "C" and len(way.hydrogens) != 1:
+                            continue  # only `CHCH2` is written without its double bond
+                        if self.turned and self.forward_hand and stop < end:
+                            price += self.row[stop].text != "O"  # `MeOC`
                     crowded = not (
                         node.unit.kind in ("word", "variable")
                         or node.unit.text in _HALOGENS
                         or (order == 2 and not node.hydrogens and not node.bonds)
                     )
-                    used = (order, int(_explains(node, order)), crowded)
-                    grown = (cost + extra + price, hydrogens, (*bonds, (order, node)))
-                    _keep(reached[stop - begin], state, used, grown, most)
+                    reached[stop - place].add_groups(
+                        state, way, order, node, cost + price, crowded=crowded
+                    )
 
     def branches(
         self, unit: _Unit, used: int, place: int, most: int
@@ -747,7 +703,7 @@ class _Chart:
                 yield found[0] + (0 if ester else price) + (unit.text == "O"), order, found[1]
 
     def inside(self, place: int, order: int) -> _Found | None:
-        """The group in a parenthesis, for a bond of an order; for order 0 the link that it makes."""
+        """The group in a parenthesis for a bond of an order; for order 0 the link that it makes."""
         key = (place, order)
         if key not in self.insides:
             self.insides[key] = self.fill(self.row[place].inner, order)
@@ -780,22 +736,6 @@ class _Chart:
         return best
 
 
-def _keep(
-    states: _States,
-    state: tuple[int, int, bool],
-    grown: tuple[int, int, bool],
-    kept: tuple[int, tuple[int, ...], _Bonds],
-    most: int,
-) -> None:
-    """Keep a state that has grown by another where it fits and is the cheapest of its kind."""
-    used = state[0] + grown[0]
-    if used > most:
-        return
-    new = (used, state[1] + grown[1], state[2] or grown[2])
-    if new not in states or kept[0] < states[new][0]:
-        states[new] = kept
-
-
 def _takes_hydrogens(unit: _Unit, used: int, piece: _Unit) -> bool:
     if unit.kind == "word":  # H-Ala-OH
         return unit.text in RESIDUES and used < 2 and piece.count == 1
@@ -811,27 +751,17 @@ def _explains(node: _Node, order: int) -> int:
     return int(order > 1 and (node.unit.text in _EXPLAINING or node.unit.text == "="))
 
 
-def _is_sound(
-    unit: _Unit,
-    used: int,
-    doubled: int,
-    hydrogens: tuple[int, ...],
-    bonds: _Bonds,
-    valences: tuple[int, ...],
-) -> bool:
-    """Whether a valence above the usual one is explained, and no carbon is like that of an allene."""
+def _is_sound(unit: _Unit, used: int, doubled: int, way: _Way, valences: tuple[int, ...]) -> bool:
+    """Whether a valence above the usual one is explained, and a carbon is not that of an allene."""
     if unit.kind != "atom":
         return True
     if unit.text == "C":
-        twice = [node.unit.text for order, node in bonds if order == 2]
+        twice = [node.unit.text for order, node in way.bonds if order == 2]
         return len(twice) < 2 or "C" not in twice
     if used == valences[0]:
-        return not (
-            unit.text in ("P", "S", "As", "Se", "Sb", "Te") and any(order > 1 for order, _ in bonds)
-        )
-    if unit.text in ("S", "Se", "Te") and (
-        hydrogens or any(node.unit.text in ALKALI for _, node in bonds)
-    ):
+        return unit.text in ("N", "O") or all(order == 1 for order, _ in way.bonds)
+    metal = any(node.unit.text in ALKALI for _, node in way.bonds)
+    if unit.text in ("S", "Se", "Te") and (way.hydrogens or metal):
         return False
     more = (used - valences[0]) // 2
     return doubled == more if unit.text in ("P", "As", "Sb") else doubled >= more
@@ -866,11 +796,8 @@ def _price(unit: _Unit, node: _Node, order: int, spelled: bool) -> int | None:
             return 1  # isocyanates
         return _UNSPELLED.get((a, b, order))
     if pair & ALKALI:
-        return (
-            0
-            if pair & {"O", "S", "F", "Cl", "Br", "I"} or pair in ({"C", "Li"}, {"N", "Li"})
-            else None
-        )
+        salt = pair & (_HALOGENS | {"O", "S"}) or pair in ({"C", "Li"}, {"N", "Li"})
+        return 0 if salt else None
     if pair <= {"O"}:
         return 3
     if pair in ({"S", "O"}, {"P", "O"}) and not unit.charge and not other.charge:
@@ -985,7 +912,7 @@ def _build(node: _Node, orders: tuple[int, ...], turned: bool, words: Words) -> 
 
 
 def name_variable(atom: Chem.Atom, text: str) -> None:
-    """Make a dummy atom an R group: numbered where it is R1, R2 ..., else with its text as label."""
+    """Make a dummy atom an R group: numbered for R1, R2 ..., else with its text as label."""
     number = re.fullmatch(r"R([1-9]\d?)", text)
     if number:
         atom.SetIsotope(int(number[1]))
