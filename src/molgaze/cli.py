@@ -271,7 +271,8 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         type=Path,
         default=(),
         metavar="SMILES",
-        help="the run's files of molecules: those kept apart make the confidence honest",
+        help="the run's files of molecules: those kept apart make the confidence honest, and "
+        "drawings of the others teach what a molecule looks like on a page",
     )
     export.add_argument(
         "--half",
@@ -694,6 +695,11 @@ def _export(args: argparse.Namespace) -> int:
         if args.calibrate:
             slope, shift = export.calibrate(args.output, args.calibrate)
             print(f"confidence: logistic of {slope:.3f} x score + {shift:.3f}")
+            pages = _extra("train", ".train.pages")
+            report = pages.fit_head(args.output, args.calibrate)
+            print(
+                f"pages: {report['found']:.3f} of molecules found, {report['false']:.3f} of others"
+            )
         if args.half:
             fit.save_weights(fit.load_model(*runs), args.half, name=args.name)
     except RuntimeError as err:

@@ -1,8 +1,7 @@
-"""A page to the regions in which a molecule may be drawn.
+"""A page to readings: which of its regions are drawings of molecules, and what they say.
 
-Ink that hangs together is a component. Letters in lines are text and are set aside; so are long
-rules and all that is thick. What is left is grouped by nearness, and each group is shown alone, all
-other ink taken off, to whoever judges and reads it.
+Each region is shown alone to the reader's own encoder; a linear head on the mean and the maximum of
+its features tells whether it is a drawing. Those are read, and placed on the page.
 """
 
 from __future__ import annotations
@@ -12,383 +11,31 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rdkit import Chem
 
-from .components import Components, components
 from .document import Document, Page
 from .gaze import MAX_CELLS, Net, WeightsError
+from .layout import Layout, Region
 from .numbering import numbers
 from .picture import PictureError, Source
 from .reading import Reading
 from .scale import MAX_ENLARGEMENT, TARGET_BOND, Bytes, bond_length
 from .sites import padded, sites
 
-INK_LEVEL = 64  # of 255: darker than this is ink
-LETTER = 20.0  # px: the height of letters where a page has none to tell it
-LETTER_RANGE = (8.0, 60.0)  # px: of letters that tell the height of most
-LETTER_PERCENTILE = 60  # of the heights of small components
-TALLEST_LETTER = 1.7  # heights of a usual letter
-RULE = (260.0, 14.0)  # px, letters: lines longer than both are rules
-THICK = 0.85  # letters: ink of thicker strokes is no drawing
-WORD_GAP, LINE_GAP = 0.38, 1.3  # letters: between letters of a word, between words of a line
-LINE_LETTERS = 9  # in a line of text, at least
-SURE_LINE = 20  # letters: a line of fewer that touches a bond may be a long label
-TOUCH = 0.3  # letters: between a bond and its label, at most
-CHAIN = 1.7  # of a line's ink: a chain of bonds has less, letters that touch have more
-ARROW = 4.2  # letters: a straight line by itself that is longer is no bond
-WIDEST = 8.0  # letters: of what may be letters that touch
-WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
-GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
-EDGE = 2  # px round a component that belong to it
 MARGIN = 8  # px of paper round a region that is shown to the reader
 LEAST_CHANCE = 0.5  # that a region is a drawing, for it to be read
 SURE = 0.9  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.1  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
 POOR = 0.25  # confidence of a part that may be but a piece of a drawing
+SURELY_ONE = 0.6  # confidence of one molecule, over which a picture is not searched for more
+LETTER_SHARE = 0.42  # of a bond: the height of a letter in a drawing
 HEAD = "drawing_head"  # key of the encoder's metadata
-MAX_REGIONS = 300  # of a page, the largest first
-
-Mask = NDArray[np.bool_]
-Box = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A part of a page that may be a drawing.
-
-    Attributes:
-        box: left, top, right, bottom of its ink, in pixels of the page's ink map.
-        parts: (K,) int64, the components that belong to it.
-        gap: the index of the gap in `GAPS` by which they hang together.
-    """
-
-    box: Box
-    parts: NDArray[np.int64]
-    gap: int
-
-
-class Layout:
-    """What is on a page: letters, lines of text, rules, and groups of all else.
-
-    Args:
-        ink: (H, W) uint8, 0 paper to 255 ink.
-
-    Attributes:
-        ink: as given.
-        parts: the components of the ink, without rules.
-        letter: the height of a usual letter, in pixels.
-        is_text: (N,) of each component, whether it stands in a line of text.
-        regions: groups of what is no text, the largest first.
-    """
-
-    def __init__(self, ink: Bytes) -> None:
-        self.ink = ink
-        mask = ink >= INK_LEVEL
-        parts = components(mask)
-        self.letter = _letter(parts, _slanting(parts, LETTER))
-        longest = max(RULE[0], RULE[1] * self.letter)
-        rules = _rules(mask, longest, 0.4 * self.letter)
-        if rules.any():
-            parts = components(mask & ~rules)
-        self.parts = parts
-        width = parts.boxes[:, 2] - parts.boxes[:, 0]
-        height = parts.boxes[:, 3] - parts.boxes[:, 1]
-        self._reach = np.maximum(width, height)
-        strokes = _strokes(parts)
-        self.is_thick = strokes > THICK * self.letter
-        self._is_slanting = _slanting(parts, self.letter)
-        self.is_text = np.zeros(len(parts), bool)
-        # A chain of bonds may be as low as a letter, but has no more ink than a line so long.
-        is_chain = (width > 1.2 * self.letter) & (parts.areas < CHAIN * strokes * width)
-        self._is_bond = is_chain | (self._is_slanting & (self._reach > 0.8 * self.letter))
-        for size, least in ((self.letter, 0.35), (2 * self.letter, 0.6)):
-            self.is_text |= self._text(size, least * size)
-        is_speck = parts.areas < max(3.0, (0.12 * self.letter) ** 2)
-        length, breadth, _ = _sticks(parts)
-        is_arrow = (length > ARROW * self.letter) & (breadth < max(0.35 * self.letter, 4.0))
-        self.is_loose = ~(self.is_text | self.is_thick | is_speck | is_arrow)
-        is_long = self._reach > TALLEST_LETTER * self.letter
-        self.is_seed = self.is_loose & (is_long | self._is_bond)
-        self.regions = self._regions()
-
-    def _text(self, size: float, least: float) -> Mask:
-        """Whether each component stands in a line of letters of about this height, and at least so
-        high or wide.
-        """
-        boxes = self.parts.boxes
-        width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-        tallest = TALLEST_LETTER * size
-        is_letter = (height <= tallest) & (width <= WIDEST * size) & (self._reach >= least)
-        is_letter &= ~self.is_text & ~self._is_bond
-        inside = np.zeros(len(boxes), bool)
-        if np.count_nonzero(is_letter) < LINE_LETTERS:
-            return inside
-        letters = boxes[is_letter]
-        _, word = _linked(letters, WORD_GAP * size / 2, self.parts.size)
-        lines, line = _linked(letters, LINE_GAP * size / 2, self.parts.size)
-        # Letters that touch count by their width.
-        each = np.maximum(np.round(width[is_letter] / (0.8 * size)), 1)
-        count = np.bincount(line, weights=each, minlength=len(lines))
-        first = np.unique(word, return_index=True)[1]
-        in_line = np.bincount(line[first], minlength=len(lines))
-        is_line = (count >= LINE_LETTERS) & (count >= WORD_LETTERS * in_line)
-        short = is_line & ((count < SURE_LINE) | (in_line == 1))
-        if short.any():
-            is_bond = ~(self.is_text | self.is_thick) & (self._reach > tallest)
-            is_bond |= self._is_bond & ~_centred_in(boxes, lines.boxes[is_line], lines.size)
-            near = _spread(self.parts.mask(is_bond), TOUCH * size)
-            for k in np.flatnonzero(short[line]).tolist():
-                left, top, right, bottom = letters[k].tolist()
-                if is_line[line[k]] and near[top:bottom, left:right].any():
-                    is_line[line[k]] = False
-        inside[is_letter] = is_line[line]
-        # What lies in a line of text belongs to it: slashes, dots, accents, letters that touch.
-        line_boxes = lines.boxes[is_line]
-        if len(line_boxes):
-            inside |= (height <= 2 * size) & _centred_in(boxes, line_boxes, lines.size)
-        return inside
-
-    def _regions(self) -> list[Region]:
-        found: dict[bytes, Region] = {}
-        loose = self.parts.mask(self.is_loose)
-        for number, gap in enumerate(GAPS):
-            spread = _spread(loose, gap * self.letter / 2)
-            groups, group = _gathered(self.parts, self.is_loose, spread)
-            members = np.flatnonzero(self.is_loose)
-            seeded = np.zeros(len(groups), bool)
-            seeded[group[self.is_seed[members]]] = True
-            order = np.argsort(group, kind="stable")
-            ends = np.cumsum(np.bincount(group, minlength=len(groups)))
-            boxes = np.array(
-                [
-                    _around(self.parts.boxes[members[order[a:b]]])
-                    for a, b in zip(np.r_[0, ends[:-1]], ends, strict=True)
-                ]
-            ).reshape(-1, 4)
-            for k in np.flatnonzero(seeded):
-                own = members[order[ends[k - 1] if k else 0 : ends[k]]]
-                # Loose letters in its box, such as those in the middle of a large ring.
-                lone = ~seeded & _within(boxes, boxes[k])
-                if lone.any():
-                    own = np.sort(np.concatenate([own, members[lone[group]]]))
-                box = _around(self.parts.boxes[own])
-                found.setdefault(own.tobytes(), Region(tuple(box.tolist()), own, number))
-        regions = sorted(found.values(), key=lambda r: -_area(r.box))
-        return regions[:MAX_REGIONS]
-
-    def shown(self, region: Region, margin: int = 4) -> Bytes:
-        """A region's own ink alone, in its box with a margin of paper, as ink (h, w) uint8."""
-        left, top, right, bottom = region.box
-        own = self.parts.mask(region.parts, region.box)
-        own = np.pad(own, margin)
-        near = _spread(own, EDGE)
-        height, width = self.ink.shape
-        window = (
-            max(left - margin, 0),
-            max(top - margin, 0),
-            min(right + margin, width),
-            min(bottom + margin, height),
-        )
-        grey = self.ink[window[1] : window[3], window[0] : window[2]]
-        before = (window[1] - top + margin, window[0] - left + margin)
-        framed = np.zeros(own.shape, np.uint8)
-        framed[before[0] : before[0] + grey.shape[0], before[1] : before[1] + grey.shape[1]] = grey
-        # Dark pixels of others, which stand nearer than the edge of ours, are not ours.
-        return np.where(near & (own | (framed < INK_LEVEL)), framed, 0).astype(np.uint8)
-
-
-def _letter(parts: Components, is_stick: Mask) -> float:
-    height = parts.boxes[:, 3] - parts.boxes[:, 1]
-    width = parts.boxes[:, 2] - parts.boxes[:, 0]
-    low, high = LETTER_RANGE
-    usual = (height >= low) & (height <= high) & (width <= 1.5 * height) & (width >= 0.25 * height)
-    usual &= ~is_stick
-    if np.count_nonzero(usual) < 20:
-        return LETTER
-    return float(np.percentile(height[usual], LETTER_PERCENTILE))
-
-
-def _rules(mask: Mask, longest: float, thickest: float) -> Mask:
-    """The pixels of lines, level or upright, that are longer than any in a drawing, and thin."""
-    found = np.zeros(mask.shape, bool)
-    for turned in (False, True):
-        view = mask.T if turned else mask
-        lines = _long_runs(view, longest)
-        if len(lines):
-            bars = components(_painted(lines, view.shape))
-            thin = bars.boxes[:, 3] - bars.boxes[:, 1] <= max(thickest, 6.0)
-            drawn = bars.mask(thin)
-            found |= drawn.T if turned else drawn
-    return found
-
-
-def _long_runs(mask: Mask, longest: float) -> NDArray[np.int64]:
-    """(R, 3) row, first column, first column outside of the runs that are longer than this."""
-    height, width = mask.shape
-    framed = np.zeros((height, width + 2), bool)
-    framed[:, 1:-1] = mask
-    flat = framed.ravel()
-    turns = np.flatnonzero(flat[1:] != flat[:-1])
-    starts, ends = turns[::2], turns[1::2]
-    long = ends - starts > longest
-    row = starts[long] // (width + 2)
-    return np.stack([row, starts[long] - row * (width + 2), ends[long] - row * (width + 2)], 1)
-
-
-def _painted(runs: NDArray[np.int64], shape: tuple[int, ...]) -> Mask:
-    found = np.zeros(shape, bool)
-    for row, start, end in runs.tolist():
-        found[row, start:end] = True
-    return found
-
-
-def _strokes(parts: Components) -> NDArray[np.float64]:
-    """Mean width of the strokes of each component, in pixels: twice its area by its outline."""
-    runs, owner = parts.runs, parts.owner
-    count = len(parts)
-    sides = 2.0 * np.bincount(owner, minlength=count)
-    # Above and below: all but what the runs of the next row cover.
-    length = np.bincount(owner, weights=runs[:, 2] - runs[:, 1], minlength=count)
-    covered = np.bincount(owner, weights=_covered(parts), minlength=count)
-    sides += 2.0 * (length - covered)
-    return np.asarray(2.0 * parts.areas / np.maximum(sides * math.pi / 4, 1.0))
-
-
-def _covered(parts: Components) -> NDArray[np.float64]:
-    """Of each run, how many of its pixels have ink right below."""
-    runs, width = parts.runs, parts.size[1]
-    stride = width + 2
-    starts, ends = runs[:, 0] * stride + runs[:, 1], runs[:, 0] * stride + runs[:, 2]
-    # The ink before a place of the flat map, from the runs that end before it.
-    total = np.r_[0, np.cumsum(ends - starts)]
-
-    def before(place: NDArray[np.int64]) -> NDArray[np.int64]:
-        k = np.searchsorted(starts, place, "right")
-        inside = np.minimum(place - starts[k - 1], ends[k - 1] - starts[k - 1])
-        return np.where(k > 0, total[k - 1] + inside, 0)
-
-    if not len(runs):
-        return np.zeros(0)
-    return (before(ends + stride) - before(starts + stride)).astype(np.float64)
-
-
-def _sticks(
-    parts: Components,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Length, breadth and angle (0 level to 90 upright) of the stick that has each component's
-    second moments.
-    """
-    runs, owner, count = parts.runs, parts.owner, len(parts)
-    if not count:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    length = (runs[:, 2] - runs[:, 1]).astype(np.float64)
-    y = runs[:, 0] + 0.5
-    x = (runs[:, 1] + runs[:, 2]) / 2
-
-    def mean(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(owner, weights=values * length, minlength=count) / parts.areas
-
-    mx, my = mean(x), mean(y)
-    xx = mean((x - mx[owner]) ** 2 + (length**2 - 1) / 12) + 1 / 12
-    yy = mean((y - my[owner]) ** 2) + 1 / 12
-    xy = mean((x - mx[owner]) * (y - my[owner]))
-    half = np.hypot((xx - yy) / 2, xy)
-    wide = np.maximum((xx + yy) / 2 + half, 1e-9)
-    narrow = np.maximum((xx + yy) / 2 - half, 1e-9)
-    angle = np.abs(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)))
-    return np.sqrt(12 * wide), np.sqrt(12 * narrow), angle
-
-
-def _slanting(parts: Components, letter: float) -> Mask:
-    """Whether each component is a thin straight stick at an angle, as bonds are and letters not."""
-    length, breadth, angle = _sticks(parts)
-    thin = breadth < np.maximum(0.28 * letter, 3.0)
-    return np.asarray(thin & (length > 3.5 * breadth) & (angle > 15) & (angle < 75))
-
-
-def _spread(mask: Mask, reach: float) -> Mask:
-    """Ink spread by so many pixels to all sides."""
-    return _shifted(_shifted(mask, round(reach), 1), round(reach), 0)
-
-
-def _shifted(mask: Mask, reach: int, axis: int) -> Mask:
-    """A mask or-ed with itself moved by up to `reach` pixels both ways along an axis."""
-    out, done = mask, 0
-    while done < reach:
-        step = min(done + 1, reach - done)  # what is spread by d covers gaps of d
-        wide = out.copy()
-        if axis:
-            wide[:, step:] |= out[:, :-step]
-            wide[:, :-step] |= out[:, step:]
-        else:
-            wide[step:] |= out[:-step]
-            wide[:-step] |= out[step:]
-        out, done = wide, done + step
-    return out
-
-
-def _gathered(
-    parts: Components, chosen: Mask, spread: Mask
-) -> tuple[Components, NDArray[np.int64]]:
-    """The components of a mask that covers the chosen parts, and which of them each part is in."""
-    groups = components(np.ascontiguousarray(spread))
-    first = np.full(len(parts), len(parts.runs))
-    np.minimum.at(first, parts.owner, np.arange(len(parts.runs)))
-    at = parts.runs[first[chosen]]
-    return groups, _owners(groups, at[:, 0], at[:, 1])
-
-
-def _linked(
-    boxes: NDArray[np.int64], reach: float, size: tuple[int, int]
-) -> tuple[Components, NDArray[np.int64]]:
-    """Letters whose boxes lie side by side, each reaching so far to both sides: the chains of them
-    and the chain that each box is in.
-
-    Only the middle half of a box's height counts, so lines do not hang together by what goes below
-    them, and subscripts lie apart.
-    """
-    canvas = np.zeros(size, bool)
-    x0 = np.maximum(boxes[:, 0] - round(reach), 0)
-    x1 = boxes[:, 2] + round(reach)
-    quarter = (boxes[:, 3] - boxes[:, 1]) // 4
-    y0, y1 = boxes[:, 1] + quarter, boxes[:, 3] - quarter
-    for top, bottom, left, right in np.stack([y0, y1, x0, x1], 1).tolist():
-        canvas[top:bottom, left:right] = True
-    chains = components(canvas)
-    return chains, _owners(chains, y0, x0)
-
-
-def _owners(parts: Components, y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The components that some pixels of theirs belong to."""
-    stride = parts.size[1] + 2
-    starts = parts.runs[:, 0] * stride + parts.runs[:, 1]
-    return np.asarray(parts.owner[np.searchsorted(starts, y * stride + x, "right") - 1])
-
-
-def _centred_in(boxes: NDArray[np.int64], areas: NDArray[np.int64], size: tuple[int, int]) -> Mask:
-    """Whether the middle of each box lies in one of the areas."""
-    cover = np.zeros(size, bool)
-    for left, top, right, bottom in areas.tolist():
-        cover[top:bottom, left:right] = True
-    x, y = (boxes[:, 0] + boxes[:, 2]) // 2, (boxes[:, 1] + boxes[:, 3]) // 2
-    return np.asarray(cover[y, x])
-
-
-def _around(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.asarray(np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)])
-
-
-def _within(boxes: NDArray[np.int64], box: NDArray[np.int64]) -> Mask:
-    return np.asarray((boxes[:, :2] >= box[:2]).all(1) & (boxes[:, 2:] <= box[2:]).all(1))
-
-
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 # --- which regions are drawings ---
@@ -499,9 +146,18 @@ def find(
             yield from read_page(net, read, page)
 
 
-def read_page(net: Net, read: Read, page: Page) -> list[Reading]:
-    """Every molecule that is drawn on a page, from top to bottom; see :func:`find`."""
+def read_page(net: Net, read: Read, page: Page, letter: float | None = None) -> list[Reading]:
+    """Every molecule that is drawn on a page, from top to bottom; see :func:`find`.
+
+    Args:
+        net: the encoder, with a head for pages.
+        read: reads one drawing.
+        page: to be looked over.
+        letter: the height of its letters in pixels, if it has too few to tell it.
+    """
     layout = Layout(page.sheet.ink)
+    if letter and letter > layout.letter and not layout.is_text.any():
+        layout = Layout(page.sheet.ink, letter)
     found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
     found = [one for one in found if one.probability > SURE or one.reading.confidence > LEAST_READ]
     found.sort(key=lambda one: (one.region.box[1], one.region.box[0]))
@@ -509,6 +165,68 @@ def read_page(net: Net, read: Read, page: Page) -> list[Reading]:
     boxes = [(b[0], b[1], b[2], b[3]) for b in (r.box for r in readings) if b is not None]
     called = numbers(boxes, page.words)
     return [replace(r, number=number) for r, number in zip(readings, called, strict=True)]
+
+
+def apart(net: Net, read: Read, source: Source, number: int, whole: Reading) -> list[Reading]:
+    """The molecules of a picture, each by itself, if it shows several; else the picture's reading.
+
+    A salt is one molecule, and so is whatever was read as one and surely enough.
+
+    Args:
+        net: the encoder.
+        read: reads one drawing.
+        source: the picture, which can be read again.
+        number: of its page, from 1.
+        whole: what the picture was read as.
+
+    Raises:
+        PictureError: as :meth:`Reader.read`.
+    """
+    is_one = bool(whole.smiles) and "." not in (whole.smiles or "")
+    if HEAD not in net.metadata or (is_one and whole.confidence > SURELY_ONE):
+        return [whole]
+    with Document(source) as document:
+        page = document.page(number)
+    letter = LETTER_SHARE * whole.scale if whole.smiles and whole.scale else None
+    found = read_page(net, read, page, letter)
+    molecules = [r for r in found if r.smiles and r.confidence > POOR]
+    if len(molecules) < 2 or len(molecules) < 0.5 * len(found):
+        return [whole]
+    if is_one and whole.confidence > WHOLE * math.prod(r.confidence for r in molecules):
+        return [whole]
+    return [whole] if _is_salt(molecules) else found
+
+
+@cache
+def _salt_formers() -> frozenset[str]:
+    """What is drawn beside a base or an acid as its salt or its solvate, without stereo."""
+    written = (
+        "OC(=O)C=CC(=O)O OC(=O)C(=O)O OC(=O)CC(=O)O OC(=O)CCC(=O)O OC(=O)CC(O)C(=O)O "
+        "OC(=O)C(O)C(O)C(=O)O OC(=O)CC(O)(CC(=O)O)C(=O)O CS(=O)(=O)O CCS(=O)(=O)O "
+        "OCCS(=O)(=O)O OS(=O)(=O)c1ccccc1 Cc1ccc(cc1)S(=O)(=O)O OC(=O)C(F)(F)F OC=O CC(=O)O "
+        "CC(O)C(=O)O OC(=O)c1ccccc1 OC(=O)c1ccccc1O OC(=O)C(O)c1ccccc1 OP(=O)(O)O OS(=O)(=O)O "
+        "O[N+](=O)[O-] OCC(O)C(O)C(O)C(O)C(=O)O OS(=O)(=O)CCS(=O)(=O)O OC(=O)CNC(=O)c1ccccc1 "
+        "NC(CCC(=O)O)C(=O)O NC(CC(=O)O)C(=O)O NC(CCCCN)C(=O)O NC(CCCNC(=N)N)C(=O)O "
+        "CNCC(O)C(O)C(O)C(O)CO NC(CO)(CO)CO NCCO OCCNCCO OCCN(CCO)CCO CCN(CC)CC CCNCC "
+        "C1CNCCN1 NCCN CC(C)(C)N CO CCO CC(C)O CC(C)=O CN(C)C=O CS(C)=O Cc1ccccc1 C1COCCO1 "
+        "ClCCl CC#N CCOC(C)=O CC1(C)C2CCC1(CS(=O)(=O)O)C(=O)C2 OS(=O)(=O)c1cccc2ccccc12 "
+        "OS(=O)(=O)c1ccc2ccccc2c1 OC(=O)c1cc2ccccc2c(Cc2c3ccccc3cc(C(=O)O)c2O)c1O"
+    )
+    mols = map(Chem.MolFromSmiles, written.split())
+    return frozenset(str(Chem.MolToSmiles(mol)) for mol in mols)
+
+
+def _is_salt(readings: Sequence[Reading]) -> bool:
+    """Whether drawings that stand side by side are one salt or solvate: their charges cancel, or
+    all but one are acids, bases or solvents that salts are made with.
+    """
+    mols = [mol for mol in (reading.mol for reading in readings) if mol is not None]
+    charges = [Chem.GetFormalCharge(mol) for mol in mols]
+    if any(charges) and sum(charges) == 0:
+        return True
+    flat = [str(Chem.MolToSmiles(mol, isomericSmiles=False)) for mol in mols]
+    others = [smiles for smiles in flat if smiles not in _salt_formers()]
+    return len(others) == 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from . import gaze, walk
 from .evidence import cut_anions, misshapen, straight_carbons, tapers, waves
 from .gaze import WORTH_A_LOOK, Net, Walk
 from .molecule import Molecule, MoleculeError, molecule
+from .page import apart, find
 from .picture import PictureError, Sheet, Source, load
 from .reading import Reading
 from .scale import Picture
@@ -121,6 +122,37 @@ class Reader:
                     error=str(err),
                     error_type=type(err).__name__,
                 )
+
+    def find(self, source: Source, pages: Iterable[int] | None = None) -> Iterator[Reading]:
+        """Every molecule that is drawn in a document, page by page.
+
+        Args:
+            source: a PDF, a TIFF of several pages or a picture of a page: path, bytes, binary
+                file, PIL image or uint8 array.
+            pages: numbers of the pages, from 1; all by default.
+
+        Yields:
+            A reading for each drawing, also for those that can't be read, with ``page``, ``box``,
+            ``found`` and ``number``; its places, molfile and box are in the page's units, points
+            of a PDF or pixels. A page that can't be drawn is a reading with ``error``.
+
+        Raises:
+            PictureError: the document can't be opened.
+            WeightsError: weights that were exported without a head for pages.
+        """
+        return find(self._net, self.read, source, pages)
+
+    def read_apart(self, source: Source, *, page: int = 1) -> list[Reading]:
+        """Read a picture that may show several molecules, such as a grid or a reaction.
+
+        Returns:
+            As :meth:`read`, if it shows one molecule or a salt; else a reading for each molecule,
+            with its ``box`` and places in pixels of the picture.
+
+        Raises:
+            PictureError: the source is not a picture that can be read.
+        """
+        return apart(self._net, self.read, source, page, self.read(source, page=page))
 
     # --- one picture ---
 

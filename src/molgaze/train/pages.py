@@ -28,7 +28,8 @@ from rdkit import Chem
 
 from ..components import components
 from ..gaze import Net
-from ..page import HEAD, INK_LEVEL, Layout, summary
+from ..layout import INK_LEVEL, Layout
+from ..page import HEAD, summary
 from ..picture import PictureError
 from .corpus import Corpus, drawable, layout
 from .draw import fonts, usual_fonts

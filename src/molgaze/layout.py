@@ -1,0 +1,379 @@
+"""What is on a page: letters, lines of text, rules, and groups of ink that may be drawings.
+
+Ink that hangs together is a component. Letters in lines are text and are set aside; so are long
+rules and all that is thick. What is left is grouped by nearness, and each group can be shown alone,
+all other ink taken off, to whoever judges and reads it.
+
+    layout = Layout(ink)
+    for region in layout.regions:
+        ink_alone = layout.shown(region)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .components import Components, components
+from .scale import Bytes
+
+INK_LEVEL = 64  # of 255: darker than this is ink
+LETTER = 20.0  # px: the height of letters where a page has none to tell it
+LETTER_RANGE = (8.0, 60.0)  # px: of letters that tell the height of most
+LETTER_PERCENTILE = 60  # of the heights of small components
+TALLEST_LETTER = 1.7  # heights of a usual letter
+RULE = (260.0, 14.0)  # px, letters: lines longer than both are rules
+THICK = 0.85  # letters: ink of thicker strokes is no drawing
+WORD_GAP, LINE_GAP = 0.38, 1.3  # letters: between letters of a word, between words of a line
+LINE_LETTERS = 9  # in a line of text, at least
+SURE_LINE = 20  # letters: a line of fewer that touches a bond may be a long label
+TOUCH = 0.3  # letters: between a bond and its label, at most
+CHAIN = 1.7  # of a line's ink: a chain of bonds has less, letters that touch have more
+ARROW = 4.2  # letters: a straight line by itself that is longer is no bond
+WIDEST = 8.0  # letters: of what may be letters that touch
+WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
+GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
+EDGE = 2  # px round a component that belong to it
+MAX_REGIONS = 300  # of a page, the largest first
+
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of a page that may be a drawing.
+
+    Attributes:
+        box: left, top, right, bottom of its ink, in pixels of the page's ink map.
+        parts: (K,) int64, the components that belong to it.
+        gap: the index of the gap in `GAPS` by which they hang together.
+    """
+
+    box: Box
+    parts: NDArray[np.int64]
+    gap: int
+
+
+class Layout:
+    """What is on a page: letters, lines of text, rules, and groups of all else.
+
+    Args:
+        ink: (H, W) uint8, 0 paper to 255 ink.
+        letter: the height of a usual letter in pixels, where it is known.
+
+    Attributes:
+        ink: as given.
+        parts: the components of the ink, without rules.
+        letter: the height of a usual letter, in pixels.
+        is_text: (N,) of each component, whether it stands in a line of text.
+        regions: groups of what is no text, the largest first.
+    """
+
+    def __init__(self, ink: Bytes, letter: float | None = None) -> None:
+        self.ink = ink
+        mask = ink >= INK_LEVEL
+        parts = components(mask)
+        self.letter = letter or _letter(parts, _slanting(parts, LETTER))
+        longest = max(RULE[0], RULE[1] * self.letter)
+        rules = _rules(mask, longest, 0.4 * self.letter)
+        if rules.any():
+            parts = components(mask & ~rules)
+        self.parts = parts
+        width = parts.boxes[:, 2] - parts.boxes[:, 0]
+        height = parts.boxes[:, 3] - parts.boxes[:, 1]
+        self._reach = np.maximum(width, height)
+        strokes = _strokes(parts)
+        self.is_thick = strokes > THICK * self.letter
+        self._is_slanting = _slanting(parts, self.letter)
+        self.is_text = np.zeros(len(parts), bool)
+        # A chain of bonds may be as low as a letter, but has no more ink than a line so long.
+        is_chain = (width > 1.2 * self.letter) & (parts.areas < CHAIN * strokes * width)
+        self._is_bond = is_chain | (self._is_slanting & (self._reach > 0.8 * self.letter))
+        for size, least in ((self.letter, 0.35), (2 * self.letter, 0.6)):
+            self.is_text |= self._text(size, least * size)
+        is_speck = parts.areas < max(3.0, (0.12 * self.letter) ** 2)
+        length, breadth, _ = _sticks(parts)
+        is_arrow = (length > ARROW * self.letter) & (breadth < max(0.35 * self.letter, 4.0))
+        self.is_loose = ~(self.is_text | self.is_thick | is_speck | is_arrow)
+        is_long = self._reach > TALLEST_LETTER * self.letter
+        self.is_seed = self.is_loose & (is_long | self._is_bond)
+        self.regions = self._regions()
+
+    def _text(self, size: float, least: float) -> Mask:
+        """Whether each component stands in a line of letters of about this height, and at least so
+        high or wide.
+        """
+        boxes = self.parts.boxes
+        width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+        tallest = TALLEST_LETTER * size
+        is_letter = (height <= tallest) & (width <= WIDEST * size) & (self._reach >= least)
+        is_letter &= ~self.is_text & ~self._is_bond
+        inside = np.zeros(len(boxes), bool)
+        if np.count_nonzero(is_letter) < LINE_LETTERS:
+            return inside
+        letters = boxes[is_letter]
+        _, word = _linked(letters, WORD_GAP * size / 2, self.parts.size)
+        lines, line = _linked(letters, LINE_GAP * size / 2, self.parts.size)
+        # Letters that touch count by their width.
+        each = np.maximum(np.round(width[is_letter] / (0.8 * size)), 1)
+        count = np.bincount(line, weights=each, minlength=len(lines))
+        first = np.unique(word, return_index=True)[1]
+        in_line = np.bincount(line[first], minlength=len(lines))
+        is_line = (count >= LINE_LETTERS) & (count >= WORD_LETTERS * in_line)
+        short = is_line & ((count < SURE_LINE) | (in_line == 1))
+        if short.any():
+            is_bond = ~(self.is_text | self.is_thick) & (self._reach > tallest)
+            is_bond |= self._is_bond & ~_centred_in(boxes, lines.boxes[is_line], lines.size)
+            near = _spread(self.parts.mask(is_bond), TOUCH * size)
+            for k in np.flatnonzero(short[line]).tolist():
+                left, top, right, bottom = letters[k].tolist()
+                if is_line[line[k]] and near[top:bottom, left:right].any():
+                    is_line[line[k]] = False
+        inside[is_letter] = is_line[line]
+        # What lies in a line of text belongs to it: slashes, dots, accents, letters that touch.
+        line_boxes = lines.boxes[is_line]
+        if len(line_boxes):
+            inside |= (height <= 2 * size) & _centred_in(boxes, line_boxes, lines.size)
+        return inside
+
+    def _regions(self) -> list[Region]:
+        found: dict[bytes, Region] = {}
+        loose = self.parts.mask(self.is_loose)
+        for number, gap in enumerate(GAPS):
+            spread = _spread(loose, gap * self.letter / 2)
+            groups, group = _gathered(self.parts, self.is_loose, spread)
+            members = np.flatnonzero(self.is_loose)
+            seeded = np.zeros(len(groups), bool)
+            seeded[group[self.is_seed[members]]] = True
+            order = np.argsort(group, kind="stable")
+            ends = np.cumsum(np.bincount(group, minlength=len(groups)))
+            boxes = np.array(
+                [
+                    _around(self.parts.boxes[members[order[a:b]]])
+                    for a, b in zip(np.r_[0, ends[:-1]], ends, strict=True)
+                ]
+            ).reshape(-1, 4)
+            for k in np.flatnonzero(seeded):
+                own = members[order[ends[k - 1] if k else 0 : ends[k]]]
+                # Loose letters in its box, such as those in the middle of a large ring.
+                lone = ~seeded & _within(boxes, boxes[k])
+                if lone.any():
+                    own = np.sort(np.concatenate([own, members[lone[group]]]))
+                box = _around(self.parts.boxes[own])
+                found.setdefault(own.tobytes(), Region(tuple(box.tolist()), own, number))
+        regions = sorted(found.values(), key=lambda r: -_area(r.box))
+        return regions[:MAX_REGIONS]
+
+    def shown(self, region: Region, margin: int = 4) -> Bytes:
+        """A region's own ink alone, in its box with a margin of paper, as ink (h, w) uint8."""
+        left, top, right, bottom = region.box
+        own = self.parts.mask(region.parts, region.box)
+        own = np.pad(own, margin)
+        near = _spread(own, EDGE)
+        height, width = self.ink.shape
+        window = (
+            max(left - margin, 0),
+            max(top - margin, 0),
+            min(right + margin, width),
+            min(bottom + margin, height),
+        )
+        grey = self.ink[window[1] : window[3], window[0] : window[2]]
+        before = (window[1] - top + margin, window[0] - left + margin)
+        framed = np.zeros(own.shape, np.uint8)
+        framed[before[0] : before[0] + grey.shape[0], before[1] : before[1] + grey.shape[1]] = grey
+        # Dark pixels of others, which stand nearer than the edge of ours, are not ours.
+        return np.where(near & (own | (framed < INK_LEVEL)), framed, 0).astype(np.uint8)
+
+
+def _letter(parts: Components, is_stick: Mask) -> float:
+    height = parts.boxes[:, 3] - parts.boxes[:, 1]
+    width = parts.boxes[:, 2] - parts.boxes[:, 0]
+    low, high = LETTER_RANGE
+    usual = (height >= low) & (height <= high) & (width <= 1.5 * height) & (width >= 0.25 * height)
+    usual &= ~is_stick
+    if np.count_nonzero(usual) < 20:
+        return LETTER
+    return float(np.percentile(height[usual], LETTER_PERCENTILE))
+
+
+def _rules(mask: Mask, longest: float, thickest: float) -> Mask:
+    """The pixels of lines, level or upright, that are longer than any in a drawing, and thin."""
+    found = np.zeros(mask.shape, bool)
+    for turned in (False, True):
+        view = mask.T if turned else mask
+        lines = _long_runs(view, longest)
+        if len(lines):
+            bars = components(_painted(lines, view.shape))
+            thin = bars.boxes[:, 3] - bars.boxes[:, 1] <= max(thickest, 6.0)
+            drawn = bars.mask(thin)
+            found |= drawn.T if turned else drawn
+    return found
+
+
+def _long_runs(mask: Mask, longest: float) -> NDArray[np.int64]:
+    """(R, 3) row, first column, first column outside of the runs that are longer than this."""
+    height, width = mask.shape
+    framed = np.zeros((height, width + 2), bool)
+    framed[:, 1:-1] = mask
+    flat = framed.ravel()
+    turns = np.flatnonzero(flat[1:] != flat[:-1])
+    starts, ends = turns[::2], turns[1::2]
+    long = ends - starts > longest
+    row = starts[long] // (width + 2)
+    return np.stack([row, starts[long] - row * (width + 2), ends[long] - row * (width + 2)], 1)
+
+
+def _painted(runs: NDArray[np.int64], shape: tuple[int, ...]) -> Mask:
+    found = np.zeros(shape, bool)
+    for row, start, end in runs.tolist():
+        found[row, start:end] = True
+    return found
+
+
+def _strokes(parts: Components) -> NDArray[np.float64]:
+    """Mean width of the strokes of each component, in pixels: twice its area by its outline."""
+    runs, owner = parts.runs, parts.owner
+    count = len(parts)
+    sides = 2.0 * np.bincount(owner, minlength=count)
+    # Above and below: all but what the runs of the next row cover.
+    length = np.bincount(owner, weights=runs[:, 2] - runs[:, 1], minlength=count)
+    covered = np.bincount(owner, weights=_covered(parts), minlength=count)
+    sides += 2.0 * (length - covered)
+    return np.asarray(2.0 * parts.areas / np.maximum(sides * math.pi / 4, 1.0))
+
+
+def _covered(parts: Components) -> NDArray[np.float64]:
+    """Of each run, how many of its pixels have ink right below."""
+    runs, width = parts.runs, parts.size[1]
+    stride = width + 2
+    starts, ends = runs[:, 0] * stride + runs[:, 1], runs[:, 0] * stride + runs[:, 2]
+    # The ink before a place of the flat map, from the runs that end before it.
+    total = np.r_[0, np.cumsum(ends - starts)]
+
+    def before(place: NDArray[np.int64]) -> NDArray[np.int64]:
+        k = np.searchsorted(starts, place, "right")
+        inside = np.minimum(place - starts[k - 1], ends[k - 1] - starts[k - 1])
+        return np.where(k > 0, total[k - 1] + inside, 0)
+
+    if not len(runs):
+        return np.zeros(0)
+    return (before(ends + stride) - before(starts + stride)).astype(np.float64)
+
+
+def _sticks(
+    parts: Components,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Length, breadth and angle (0 level to 90 upright) of the stick that has each component's
+    second moments.
+    """
+    runs, owner, count = parts.runs, parts.owner, len(parts)
+    if not count:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    length = (runs[:, 2] - runs[:, 1]).astype(np.float64)
+    y = runs[:, 0] + 0.5
+    x = (runs[:, 1] + runs[:, 2]) / 2
+
+    def mean(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.bincount(owner, weights=values * length, minlength=count) / parts.areas
+
+    mx, my = mean(x), mean(y)
+    xx = mean((x - mx[owner]) ** 2 + (length**2 - 1) / 12) + 1 / 12
+    yy = mean((y - my[owner]) ** 2) + 1 / 12
+    xy = mean((x - mx[owner]) * (y - my[owner]))
+    half = np.hypot((xx - yy) / 2, xy)
+    wide = np.maximum((xx + yy) / 2 + half, 1e-9)
+    narrow = np.maximum((xx + yy) / 2 - half, 1e-9)
+    angle = np.abs(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)))
+    return np.sqrt(12 * wide), np.sqrt(12 * narrow), angle
+
+
+def _slanting(parts: Components, letter: float) -> Mask:
+    """Whether each component is a thin straight stick at an angle, as bonds are and letters not."""
+    length, breadth, angle = _sticks(parts)
+    thin = breadth < np.maximum(0.28 * letter, 3.0)
+    return np.asarray(thin & (length > 3.5 * breadth) & (angle > 15) & (angle < 75))
+
+
+def _spread(mask: Mask, reach: float) -> Mask:
+    """Ink spread by so many pixels to all sides."""
+    return _shifted(_shifted(mask, round(reach), 1), round(reach), 0)
+
+
+def _shifted(mask: Mask, reach: int, axis: int) -> Mask:
+    """A mask or-ed with itself moved by up to `reach` pixels both ways along an axis."""
+    out, done = mask, 0
+    while done < reach:
+        step = min(done + 1, reach - done)  # what is spread by d covers gaps of d
+        wide = out.copy()
+        if axis:
+            wide[:, step:] |= out[:, :-step]
+            wide[:, :-step] |= out[:, step:]
+        else:
+            wide[step:] |= out[:-step]
+            wide[:-step] |= out[step:]
+        out, done = wide, done + step
+    return out
+
+
+def _gathered(
+    parts: Components, chosen: Mask, spread: Mask
+) -> tuple[Components, NDArray[np.int64]]:
+    """The components of a mask that covers the chosen parts, and which of them each part is in."""
+    groups = components(np.ascontiguousarray(spread))
+    first = np.full(len(parts), len(parts.runs))
+    np.minimum.at(first, parts.owner, np.arange(len(parts.runs)))
+    at = parts.runs[first[chosen]]
+    return groups, _owners(groups, at[:, 0], at[:, 1])
+
+
+def _linked(
+    boxes: NDArray[np.int64], reach: float, size: tuple[int, int]
+) -> tuple[Components, NDArray[np.int64]]:
+    """Letters whose boxes lie side by side, each reaching so far to both sides: the chains of them
+    and the chain that each box is in.
+
+    Only the middle half of a box's height counts, so lines do not hang together by what goes below
+    them, and subscripts lie apart.
+    """
+    canvas = np.zeros(size, bool)
+    x0 = np.maximum(boxes[:, 0] - round(reach), 0)
+    x1 = boxes[:, 2] + round(reach)
+    quarter = (boxes[:, 3] - boxes[:, 1]) // 4
+    y0, y1 = boxes[:, 1] + quarter, boxes[:, 3] - quarter
+    for top, bottom, left, right in np.stack([y0, y1, x0, x1], 1).tolist():
+        canvas[top:bottom, left:right] = True
+    chains = components(canvas)
+    return chains, _owners(chains, y0, x0)
+
+
+def _owners(parts: Components, y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The components that some pixels of theirs belong to."""
+    stride = parts.size[1] + 2
+    starts = parts.runs[:, 0] * stride + parts.runs[:, 1]
+    return np.asarray(parts.owner[np.searchsorted(starts, y * stride + x, "right") - 1])
+
+
+def _centred_in(boxes: NDArray[np.int64], areas: NDArray[np.int64], size: tuple[int, int]) -> Mask:
+    """Whether the middle of each box lies in one of the areas."""
+    cover = np.zeros(size, bool)
+    for left, top, right, bottom in areas.tolist():
+        cover[top:bottom, left:right] = True
+    x, y = (boxes[:, 0] + boxes[:, 2]) // 2, (boxes[:, 1] + boxes[:, 3]) // 2
+    return np.asarray(cover[y, x])
+
+
+def _around(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray(np.r_[boxes[:, :2].min(0), boxes[:, 2:].max(0)])
+
+
+def _within(boxes: NDArray[np.int64], box: NDArray[np.int64]) -> Mask:
+    return np.asarray((boxes[:, :2] >= box[:2]).all(1) & (boxes[:, 2:] <= box[2:]).all(1))
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
