@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,14 +78,35 @@ def test_examples_are_what_their_table_says() -> None:
             assert min(picture.size) > 100
 
 
+def test_metadata() -> None:
+    facts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.split(r"[<>=\[]", name)[0] for name in facts["dependencies"]}
+    assert needed == {"filelock", "numpy", "onnxruntime", "pillow", "pypdfium2", "rdkit"}
+    extras = facts["optional-dependencies"]
+    wanted, known = ["test"], set()
+    while wanted:
+        for name in extras[wanted.pop()]:
+            if name.startswith("molgaze["):
+                wanted += name[len("molgaze[") : -1].split(",")
+            known.add(re.split(r"[<>=\[]", name)[0])
+    assert not known & {"torch", "onnx", "opencv-python-headless", "epam.indigo"}
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {facts['version']}\n" in cited
+    for system in ("Linux", "MacOS", "Windows"):
+        assert any(system in name for name in facts["classifiers"])
+    assert f"Python :: 3.{sys.version_info.minor}" in " ".join(facts["classifiers"])
+
+
 def test_readme_commands_are_those_that_are_run() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
-    install = "pip install -e '.[train,dev]'"
-    assert f"{install} && pytest" in readme
-    assert install in steps
+    assert "pip install -e '.[test]' && pytest" in readme
+    assert "-e '.[train,dev]'" in steps
     assert re.search(r"^\S*pytest\b", steps, re.MULTILINE)
+    # the wheel reads the examples where nothing else is installed
+    assert re.search(r'empty/bin/pip" install -q \S+\.whl', steps)
+    assert "empty/bin/molgaze score" in steps
     for name in re.findall(r"\]\(([^)#:]+)\)", readme):
         assert (ROOT / name).exists() or name == "docs/gaze.png", name
     for name in re.findall(r"examples/[\w.-]+", readme):
