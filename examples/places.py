@@ -9,8 +9,8 @@ scale and its corner; these two are found by laying the bonds of the layout on t
 picture, and a picture on whose ink they do not lie is an error. MolGaze has no part in it.
 
 ``places.json`` maps a file to its atoms, each with its element and its x and y in pixels of the
-picture, where the centre of the first pixel is 0.5. Hydrogens and atoms inside a written group, such
-as ``CO2H``, are left out, since the drawing gives them no place.
+picture, where the centre of the first pixel is 0.5. Hydrogens and atoms inside a written group, as
+in ``CO2H``, are left out, since the drawing gives them no place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
-"""What stands apart from a molecule, by a net that says what it is told to say."""
+"""The search: one step after another by a net that says what it is told to say."""
 
 from __future__ import annotations
 
+import math
+import sys
+import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,80 +13,135 @@ import pytest
 from numpy.typing import NDArray
 
 from molgaze import gaze, walk
-from molgaze.sites import padded, sites
+from molgaze.gaze import Gaze, Net, WeightsError
 
-LINE = [(20, 40), (44, 40)]  # of a bond
-CELLS = 19  # inked, or beside ink
-WORD = (140, 36, 12, 8)  # x, y, width and height of the ink beside it
+SPOTS = [(20, 40), (44, 40), (68, 40)]  # of atoms on a line
 
 
 class Told:
-    """Once it was sent to some of the cells, it says one token after another there."""
+    """A net that says tokens at places, one after another, with a probability; at a jump that it
+    was sent to it says the tokens that come then.
+    """
 
-    def __init__(self, tokens: list[str], chance: float) -> None:
-        self.tokens, self.chance = iter(tokens), chance
-        self.place: NDArray[np.float32] | None = None
+    hidden, location = 4, 2
+
+    def __init__(
+        self,
+        said: list[tuple[str, tuple[int, int]]],
+        then: list[tuple[str, tuple[int, int]]] | None = None,
+        chance: float = 0.9,
+    ) -> None:
+        self.said, self.then, self.chance = list(said), then, chance
+        self.cells = 0
+
+    def encode(self, found: Any) -> tuple[Any, Any, Any]:
+        self.cells = len(found.cells)
+        none = np.zeros((self.cells + 1, 1), np.float32)
+        return none, none, none
 
     def step(self, *, seen: NDArray[Any], cells: NDArray[Any], **_: Any) -> list[Any]:
-        words = np.full((1, 2, len(walk.VOCABULARY)), np.log(1e-6), np.float32)
-        if len(cells) < CELLS:
-            self.place = cells.mean(0)
-        elif self.place is not None:
-            said = next(self.tokens, None)
-            words[..., walk.TOKEN_ID[said or ""]] = np.log(self.chance)
-            if said is None:
-                words[:] = -np.inf
-        place = cells[0] if self.place is None else self.place
-        shares = np.array([[[1.0], [1e-9]]])
-        return [seen, np.stack([place, place])[None], shares, words, np.zeros((1, 2, 4))]
+        paths = len(seen)
+        words = np.full((paths, 2, len(walk.VOCABULARY)), math.log(1e-4), np.float32)
+        if len(cells) < self.cells:  # kept to some cells: where it is sent
+            self.said, place = list(self.then or []), cells.mean(0)
+            words[..., walk.TOKEN_ID[walk.JUMP]] = math.log(0.5)
+        else:
+            token, spot = self.said.pop(0) if self.said else (walk.END, SPOTS[0])
+            words[..., walk.TOKEN_ID[token]] = math.log(self.chance)
+            place = np.array(spot) / gaze.CELL - 0.5
+        places = np.broadcast_to(np.stack([place, place]).astype(np.float32), (paths, 2, 2))
+        shares = np.broadcast_to(np.array([[1.0], [1e-9]]), (paths, 2, 1))
+        return [seen, places, shares, words, np.zeros((paths, 2, 4), np.float32)]
 
 
-def view_of(net: Told) -> gaze._View:
-    ink = np.zeros((80, 200), np.float32)
-    ink[39:42, LINE[0][0] : LINE[1][0]] = 1
-    x, y, width, height = WORD
-    ink[y : y + height, x : x + width] = 1
-    found = sites(padded(ink))
-    cells = found.cells.astype(np.float32)
-    near = (np.abs(cells[:, None] - cells) <= 1).all(-1)
-    assert len(cells) == CELLS
-    none = np.zeros((len(cells), 0), np.float32)
-    return gaze._View(net, ink, found, found.grid, none, cells, near, none, none)  # type: ignore[arg-type]
+def ink() -> NDArray[np.float32]:
+    found = np.zeros((80, 200), np.float32)
+    found[39:42, 20:68] = 1
+    return found
 
 
-def ethane(view: gaze._View) -> gaze._Path:
-    """A path over the bond that ended."""
-    far = np.full((3, 1, 2), gaze.FAR, np.float32)
-    path = gaze._Path(
-        np.zeros(4, np.float32),
-        np.zeros((1, len(view.cells), 2), np.float32),
-        far,
-        far[None, :2, 0],
-    )
-    for token, place in (("C", LINE[0]), ("C", LINE[1]), (">", LINE[1])):
-        spot = np.array(place, np.float32) / gaze.CELL - 0.5
-        path = path.grown(walk.TOKEN_ID[token], spot, path.score - 0.1, path.hidden, path.seen)
-    return path
+def test_a_walk_is_what_the_net_says() -> None:
+    net = Told([("C", SPOTS[0]), ("=", (32, 40)), ("O", SPOTS[1])])
+    (read,) = Gaze(net, ink()).walks()  # type: ignore[arg-type]
+    assert read.tokens == ("C", "=", "O", ">")
+    assert read.ended
+    assert read.places[:3] == pytest.approx(np.array([SPOTS[0], (32, 40), SPOTS[1]]))
+    assert read.probabilities == pytest.approx([0.9] * 4)
+    assert read.score == pytest.approx(4 * math.log(0.9))
+    assert read.graph.atoms == ["C", "O"]
+    assert read.graph.bonds == [(0, 1, "=")]
+    assert not read.faults
 
 
-@pytest.mark.parametrize(
-    ("said", "chance", "expected"),
-    [
-        (["Cl", ">"], 0.9, ["C", "C", ".", "Cl", ">"]),
-        (["Na+", ">"], 0.9, ["C", "C", ".", "Na+", ">"]),
-        (["[", "'2", "'H", "'B", "'r", "]", ">"], 0.9, "C C . [ '2 'H 'B 'r ] >".split()),
-        (["Cl", ">"], 0.7, ["C", "C", ">"]),  # not sure
-        (["I", ">"], 0.9, ["C", "C", ">"]),  # a caption
-        (["[", "'I", "'I", "]", ">"], 0.9, ["C", "C", ">"]),
-        (["C", "C", ">"], 0.9, ["C", "C", ">"]),  # no counter-ion
-        (["Cl"] * 20, 0.9, ["C", "C", ">"]),  # without end
-        ([], 0.9, ["C", "C", ">"]),  # nothing to say
-    ],
-)
-def test_what_stands_apart_is_read_if_it_is_a_counter_ion_or_a_solvent(
-    said: list[str], chance: float, expected: list[str]
+def test_only_what_the_grammar_allows_is_written() -> None:
+    """A glyph at the start, a closing bracket at once, two bonds in a row, an end after a bond."""
+    said = [("'C", SPOTS[0]), ("]", SPOTS[0]), ("=", (32, 40)), ("=", (32, 40)), (">", SPOTS[1])]
+    (read,) = Gaze(Told(said), ink()).walks()  # type: ignore[arg-type]
+    assert not read.faults
+    assert walk.decode(read.tokens, read.places)[1] == []
+    assert read.tokens[0] != "'C"
+    assert "=" not in read.tokens[3:4]
+
+
+def test_no_atom_on_an_atom_and_no_ring_closure_where_none_is() -> None:
+    for forbidden in (("C", SPOTS[0]), ("&", SPOTS[2])):
+        said = [("C", SPOTS[0]), ("C", SPOTS[1]), forbidden]
+        (read,) = Gaze(Told(said), ink()).walks()  # type: ignore[arg-type]
+        assert read.tokens == ("C", "C", ">")
+    said = [("C", SPOTS[0]), ("C", SPOTS[1]), ("&", SPOTS[0])]
+    (read,) = Gaze(Told(said), ink()).walks()  # type: ignore[arg-type]
+    assert read.tokens == ("C", "C", "&", ">")
+
+
+def test_a_walk_that_ended_goes_back_to_an_atom_and_on() -> None:
+    net = Told([("C", SPOTS[0]), ("C", SPOTS[1])], then=[("O", SPOTS[2])])
+    looks = Gaze(net, ink())  # type: ignore[arg-type]
+    (read,) = looks.walks()
+    again = looks.back(read, np.array(SPOTS[0]))
+    assert again is not None
+    assert again.tokens == ("C", "C", "^", "O", ">")
+    assert again.graph.bonds == [(0, 1, "-"), (0, 2, "-")]
+    assert again.score < read.score
+    assert looks.back(read, np.array(SPOTS[1])) is None  # there the gaze rests
+
+
+@pytest.mark.parametrize("beam", [2, 5, len(walk.VOCABULARY), len(walk.VOCABULARY) + 1])
+def test_a_beam_may_be_wider_than_the_vocabulary(beam: int) -> None:
+    found = gaze.read(Told([("C", SPOTS[0])]), ink(), beam)  # type: ignore[arg-type]
+    assert 1 <= len(found) <= beam
+    assert [w.score for w in found] == sorted((w.score for w in found), reverse=True)
+    assert found[0].tokens == ("C", ">")
+
+
+def test_paper_and_noise_have_no_walks() -> None:
+    assert Gaze(Told([]), np.zeros((80, 80), np.float32)).walks() == []  # type: ignore[arg-type]
+    grain = np.random.default_rng(1).random((600, 600)).astype(np.float32)
+    assert Gaze(Told([]), grain).walks() == []  # type: ignore[arg-type]
+
+
+def test_cuda_that_does_not_start_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view = view_of(Told(said, chance))
-    path = gaze._with_company(view, ethane(view))
-    assert [walk.VOCABULARY[t] for t in path.tokens[1:]] == expected
-    assert path.ended
+    """onnxruntime has the provider, but falls back to the CPU where its libraries are not there."""
+
+    class Session:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    runtime = types.ModuleType("onnxruntime")
+    runtime.SessionOptions = lambda: types.SimpleNamespace(  # type: ignore[attr-defined]
+        add_session_config_entry=lambda *_: None
+    )
+    runtime.InferenceSession = Session  # type: ignore[attr-defined]
+    runtime.get_available_providers = lambda: [  # type: ignore[attr-defined]
+        "CUDAExecutionProvider",
+        "CPUExecutionProvider",
+    ]
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    for name in ("encoder.onnx", "step.onnx"):
+        (tmp_path / name).touch()
+    with pytest.raises(WeightsError, match="could not start"):
+        Net(tmp_path, "cuda")

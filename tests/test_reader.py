@@ -1,89 +1,217 @@
-"""What the reader makes of a walk."""
+"""Reader: which scales are read, what is chosen, and how errors of one picture are told."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from molgaze import reader, walk
+from molgaze import Reader
 from molgaze.gaze import Walk
-from molgaze.picture import Picture
+from molgaze.judge import judge
+from molgaze.picture import load
+from molgaze.reader import Candidate, _looked_again, understood
+from molgaze.scale import Picture
 
-RING = ((30, 30), (54, 30), (54, 54), (30, 54))
-
-
-def picture_of(*lines: tuple[float, ...], wedge: tuple[float, ...] = ()) -> Picture:
-    """Lines of two pixels and a wedge of six, at half the scale of the original."""
-    image = Image.new("L", (400, 400))
-    pen = ImageDraw.Draw(image)
-    for line in lines:
-        pen.line([4 * x for x in line], fill=255, width=7)
-    if wedge:
-        a, b = np.array(wedge[:2]) * 4, np.array(wedge[2:]) * 4
-        across = (b - a)[::-1] * (1, -1) / np.linalg.norm(b - a) * 11
-        pen.polygon([*a, *(b - across), *(b + across)], fill=255)
-    ink = np.asarray(image.resize((100, 100), Image.Resampling.BOX), np.float32) / 255
-    return Picture(ink, (10.0, 20.0), 0.5, (200, 200), 48.0, "picture")
+DRAWING = np.full((120, 200), 255, np.uint8)
+DRAWING[58:61, 40:160] = 0
 
 
-def walk_of(tokens: str, *places: tuple[float, float]) -> Walk:
-    names = tuple(tokens.split())
-    chances = tuple(0.9 - 0.01 * i for i in range(len(names)))
-    return Walk(names, np.array([*places, (0, 0)], np.float32), chances, -1.0, ended=True)
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader(device="cpu", threads=1)
 
 
-@pytest.mark.parametrize(("narrow", "wide"), [(1, 2), (2, 1), (1, 4), (4, 1)])
-def test_a_wedge_read_as_a_line_is_a_wedge(narrow: int, wide: int) -> None:
-    """In dimethylcyclobutane: a bond that the gaze crossed, and that which closes the ring."""
-    spots = [(13, 13), *RING, (13, 71)]
-    lines = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 1), (4, 5), (2, 6), (3, 7)]
-    spots += [(71, 13), (71, 71)]
-    places = [*spots[:5], spots[1], spots[4], spots[5], spots[2], spots[6], spots[3], spots[7]]
-    read = walk_of("C C C C C & ^ C ^ C ^ C >", *places)
-    bare = [line for line in lines if set(line) != {narrow, wide}]
-    picture = picture_of(
-        *((*spots[a], *spots[b]) for a, b in bare), wedge=(*spots[narrow], *spots[wide])
+def candidate(
+    picture: Picture, atom: str, chance: float, bond: float | None = None, ended: bool = True
+) -> Candidate:
+    """Four atoms in a zigzag, the last of them as told."""
+    length = 23.0 if bond is None else bond * picture.factor
+    places = np.array([(0, 0), (0.87, 0.5), (1.73, 0), (2.6, 0.5), (0, 0)]) * length + 20
+    walk = Walk(("C", "C", "C", atom, ">"), places.astype(np.float32), (chance,) * 5, 0.0, ended)
+    verdict = judge(picture, np.zeros((0, 2), np.int64), walk)
+    return understood(picture, walk, verdict)
+
+
+Told = Callable[[Picture, int | None], Candidate]
+
+
+def scales(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, told: Told
+) -> tuple[list[Candidate], list[float]]:
+    """The candidates of a drawing if they are as told, and the scales as parts of the first."""
+    asked: list[float] = []
+
+    def look(
+        self: Reader, read: list[Candidate], picture: Picture, beam: int | None = None
+    ) -> Candidate:
+        asked.append(picture.bond)
+        read.append(told(picture, beam))
+        return self._best(read[-1:])
+
+    monkeypatch.setattr(Reader, "_look", look)
+    found = reader.candidates(load(DRAWING))
+    return found, [bond / asked[0] for bond in asked]
+
+
+def test_a_sure_reading_is_read_once(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, asked = scales(reader, monkeypatch, lambda p, _: candidate(p, "O", 0.99))
+    assert asked == [1.0]
+    assert [c.smiles for c in found] == ["CCCO"]
+
+
+def test_a_doubtful_reading_is_read_at_other_scales_until_two_agree(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[float] = []
+
+    def told(picture: Picture, _: int | None) -> Candidate:
+        first.append(picture.bond)
+        is_first = picture.bond == first[0]
+        return candidate(picture, "N" if is_first else "O", 0.5 if is_first else 0.98)
+
+    found, asked = scales(reader, monkeypatch, told)
+    assert asked == pytest.approx([1.0, 0.8, 1.25])
+    assert found[0].smiles == "CCCO"
+    assert found[0].features["agree"] == 1
+    assert found[0].features["differ"] == 1
+    assert found[0].confidence > found[-1].confidence
+    _, asked = scales(reader, monkeypatch, lambda p, _: candidate(p, "O", 0.5))
+    assert asked[:2] == pytest.approx([1.0, 0.8])
+    assert 1.25 not in asked
+
+
+def test_bonds_that_come_out_otherwise_are_read_at_their_scale(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[float] = []
+
+    def told(picture: Picture, _: int | None) -> Candidate:
+        first.append(picture.bond)
+        return candidate(picture, "O", 0.99, 1.5 * first[0])
+
+    _, asked = scales(reader, monkeypatch, told)
+    assert asked == pytest.approx([1.0, 1.5], rel=0.01)
+
+
+def test_what_makes_no_sense_is_read_at_far_scales_and_what_is_no_molecule_with_a_beam(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, asked = scales(reader, monkeypatch, lambda p, _: candidate(p, "O", 0.3))
+    assert asked[-2:] == pytest.approx([2.0, 4.0])
+    beams: list[int | None] = []
+
+    def told(picture: Picture, beam: int | None) -> Candidate:
+        beams.append(beam)
+        return Candidate(picture) if beam is None else candidate(picture, "O", 0.9)
+
+    impossible = Walk(("C",) * 4 + (">",), np.zeros((5, 2), np.float32), (0.9,) * 5, 0.0, True)
+    found, _ = scales(
+        reader,
+        monkeypatch,
+        lambda p, b: (
+            Candidate(p, impossible, features={"unread": 0, "misshapen": 0, "mean": -0.1})
+            if b is None
+            else told(p, b)
+        ),
     )
-    found, graph, faults = reader._mended(picture, read)
-    assert not faults
-    kinds = {(a, b) if k == "w" else frozenset((a, b)): k for a, b, k in graph.bonds}
-    assert kinds.pop((narrow, wide)) == "w"
-    assert set(kinds.values()) == {"-"}
-    assert len(kinds) == 7
-    assert graph.places == pytest.approx(np.array([*spots[:6], *spots[6:]]) * 2 + (10, 20))
-    new = next(i for i, token in enumerate(found.tokens) if token[:1] == "w")
-    assert found.probabilities[new] == found.probabilities[new + 1]
-    assert found.places[new] == pytest.approx(np.mean([spots[narrow], spots[wide]], axis=0))
+    assert beams == [5]
+    assert found[0].smiles == "CCCO"
 
 
-def test_a_carbon_in_a_straight_line_is_none() -> None:
-    """Passed on the way to an atom, and on the way back to the ring."""
-    (a, b, c, d), half, back = RING, (54, 42), (30, 42)
-    read = walk_of("C C C C C C & >", a, b, half, c, d, back, a)
-    ring = [(*RING[i], *RING[i - 1]) for i in range(4)]
-    found, graph, faults = reader._mended(picture_of(*ring), read)
-    assert not faults
-    assert graph.atoms == ["C"] * 4
-    assert {frozenset(bond[:2]) for bond in graph.bonds} == {
-        frozenset(pair) for pair in ((0, 1), (1, 2), (2, 3), (3, 0))
-    }
-    assert found.tokens == ("C", "C", "C", "C", "&", ">")
-    assert found.places[2] == pytest.approx(c)
+class Looks:
+    """A gaze that finds one atom more each time that it is sent back."""
+
+    def __init__(self, inked: NDArray[np.int64]) -> None:
+        self.inked, self.sent = inked, 0
+
+    def back(self, walk: Walk, _: Any) -> Walk | None:
+        self.sent += 1
+        count = len(walk.tokens)
+        spots = np.array([(20 + 24 * i, 40) for i in range(count)] + [(0, 0)], np.float32)
+        return Walk(("C",) * count + (">",), spots, (0.9,) * (count + 1), -1.0, ended=True)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "places"),
-    [
-        ("C N C >", (RING[0], (54, 30), (78, 30))),
-        ("C = C C >", (RING[0], (42, 30), (54, 30), (78, 30))),
-        ("C C C >", RING[:3]),
-        ("C C C ^ O >", (RING[0], (54, 30), (78, 30), (54, 30), (54, 54))),
-    ],
-)
-def test_other_atoms_stay(tokens: str, places: tuple[tuple[float, float], ...]) -> None:
-    read, picture = walk_of(tokens, *places), picture_of((30, 30, 78, 30), (54, 30, 54, 54))
-    assert reader._mended(picture, read)[0].tokens == read.tokens
-    assert walk.decode(read.tokens, read.places)[0].atoms == [
-        token for token in tokens.split() if walk.is_atom(token)
-    ]
+def test_the_gaze_is_sent_back_to_ink_that_it_passed_over_as_often_as_is_allowed() -> None:
+    cells = np.array([(x, 5) for x in range(2, 21)])
+    spots = np.array([(20, 40), (44, 40), (0, 0)], np.float32)
+    read = Walk(("C", "C", ">"), spots, (0.9,) * 3, -1.0, ended=True)
+    for allowed in (0, 1, 2):
+        looks = Looks(cells)
+        found = _looked_again(looks, read, allowed)  # type: ignore[arg-type]
+        assert looks.sent == allowed
+        assert len(found.tokens) == len(read.tokens) + allowed
+    done = Looks(np.array([(x, 5) for x in range(2, 6)]))
+    assert _looked_again(done, read, 4) is read  # type: ignore[arg-type]
+    assert not done.sent
+
+
+# --- the whole reader, with whatever weights ship ---
+
+
+def molecule_picture() -> Image.Image:
+    """A benzene ring with sharp lines."""
+    image = Image.new("L", (200, 200), 255)
+    pen = ImageDraw.Draw(image)
+    turns = np.radians(np.arange(30, 390, 60))
+    for radius, every in ((70, 1), (56, 2)):
+        ring = 100 + radius * np.stack([np.cos(turns), np.sin(turns)], 1)
+        for i in range(0, 6, every):
+            pen.line([*ring[i], *ring[(i + 1) % 6]], fill=0, width=3)
+    return image
+
+
+def test_a_reading_has_confidences_places_and_warnings(reader: Reader) -> None:
+    reading = reader.read(molecule_picture())
+    assert reading.smiles == "c1ccccc1"
+    assert reading.page == 1
+    assert 0.5 < reading.confidence <= 1
+    assert not reading.review
+    assert len(reading.atom_confidences) == 6
+    assert all(0 <= c <= 1 for c in reading.atom_confidences)
+    assert all(0 <= c <= 1 for _, c in reading.alternatives)
+
+
+def test_one_bad_picture_does_not_stop_the_others(reader: Reader, tmp_path: Path) -> None:
+    good = tmp_path / "good.png"
+    molecule_picture().save(good)
+    sources: list[Any] = [tmp_path / "none.png", 7, np.full((50, 50), np.nan), good]
+    first, second, third, last = reader.read_many(sources)
+    assert first.error_type == third.error_type == "PictureError"
+    assert first.source == str(tmp_path / "none.png")
+    assert second.error_type == "TypeError"
+    assert "not a path" in (second.error or "")
+    assert {r.finish_reason for r in (first, second, third)} == {"error"}
+    assert last.smiles == "c1ccccc1"
+
+
+@pytest.mark.parametrize("one", ["a.png", b"bytes", Path("a.png")])
+def test_read_many_refuses_one_picture(reader: Reader, one: Any) -> None:
+    with pytest.raises(TypeError, match="list of pictures"):
+        reader.read_many(one)
+
+
+def test_a_rule_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="no such rule: hunch"):
+        Reader(without=["hunch"])
+    with pytest.raises(ValueError, match="at least 1"):
+        Reader(beam=0)
+
+
+def test_a_reader_can_be_sent_to_another_process(reader: Reader) -> None:
+    again = pickle.loads(pickle.dumps(Reader(device="cpu", threads=1, without=["wave"])))
+    assert again._without == {"wave"}
+    assert again.read(molecule_picture()).smiles == "c1ccccc1"
+
+
+def test_a_wide_beam_reads(reader: Reader) -> None:
+    reading = Reader(device="cpu", threads=1, beam=6).read(molecule_picture())
+    assert reading.smiles == "c1ccccc1"
+    confidences = [reading.confidence, *(c for _, c in reading.alternatives)]
+    assert confidences == sorted(confidences, reverse=True)

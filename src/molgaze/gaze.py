@@ -2,6 +2,10 @@
 
 Every step chooses where to look (attention over the inked cells), reads there, and writes a token.
 Beam search keeps several walks; a walk may branch on the token and on the second-best place.
+
+    gaze = Gaze(net, ink)            # the encoder
+    walks = gaze.walks(beam=1)       # the search
+    longer = gaze.back(walks[0], (x, y))    # a walk that ended goes on from one of its atoms
 """
 
 from __future__ import annotations
@@ -9,8 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,6 @@ from numpy.typing import NDArray
 
 from . import walk
 from .cores import cores
-from .evidence import Leftover, apart, leftovers, unread_bonds
-from .label import is_company
 from .sites import CELL, TABLES, Sites, padded, sites
 from .walk import Graph
 
@@ -51,8 +52,22 @@ class Walk:
     score: float
     """Log-probability of the whole walk."""
     ended: bool
-    unread: float = 0.0
-    """Bonds' worth of ink that grows out of what was read without belonging to it."""
+    path: _Path | None = field(default=None, repr=False, compare=False)
+    """What the decoder remembers, from which the walk can go on."""
+
+    @property
+    def graph(self) -> Graph:
+        """What it has drawn, in pixels of the ink map."""
+        return self._decoded[0]
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with its grammar."""
+        return self._decoded[1]
+
+    @cached_property
+    def _decoded(self) -> tuple[Graph, list[str]]:
+        return walk.decode(self.tokens, self.places)
 
 
 # --- which tokens may follow ---
@@ -97,14 +112,6 @@ def _masks() -> dict[str, Floats]:
 _MASKS = _masks()
 _NEW = np.array([walk.is_atom(t) or t == walk.OPEN for t in walk.VOCABULARY])
 _OLD = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
-SECOND_LOOKS = 4  # at most, of the best walk; others of a beam have one
-WORTH_A_LOOK = 0.6  # bonds of ink passed over
-LINE_CHANCE = 0.75  # that a line which was passed over is a bond, and which
-APART_LOOKS = 3  # at most, at what stands beside a molecule
-APART_CHANCE = 0.75  # that what stands there and reads as a counter-ion or a solvent is one
-APART_TOKENS = 12  # at most, for one of them
-SURE, OVER = 0.8, 0.5  # probability of each of these tokens, and of the end after them
-COMPANY = ("Cl", "Br", "O")  # atoms that, written alone, are an acid or water
 SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
 OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
 
@@ -236,12 +243,6 @@ class _Path:
         """True for a walk over what is no drawing."""
         return len(self.places) >= HEARD and self.score < MUMBLE * len(self.places)
 
-    @cached_property
-    def graph(self) -> Graph:
-        """What it has drawn, in cells."""
-        words = [walk.VOCABULARY[t] for t in self.tokens[1:]]
-        return walk.decode(words, np.array(self.places))[0]
-
     def grown(self, token: int, place: Floats, score: float, hidden: Floats, seen: Floats) -> _Path:
         """This walk with one token more."""
         word = walk.VOCABULARY[token]
@@ -263,11 +264,11 @@ class _Path:
             self,
         )
 
-    def walk(self, unread: float) -> Walk:
+    def walk(self) -> Walk:
         """What the user of this module gets."""
         tokens = tuple(walk.VOCABULARY[t] for t in self.tokens[1:])
         places = (np.array(self.places, np.float32).reshape(-1, 2) + 0.5) * CELL
-        return Walk(tokens, places, self.probabilities, self.score, self.ended, unread)
+        return Walk(tokens, places, self.probabilities, self.score, self.ended, self)
 
 
 @dataclass(frozen=True)
@@ -314,22 +315,78 @@ class _View:
         )
 
 
-def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
-    """Read an ink map.
+class Gaze:
+    """One ink map, encoded, and the walks over it.
 
     Args:
         net: the weights.
         ink: (H, W), 0 paper to 1 ink, at reading scale.
-        beam: how many walks are followed; 1 is greedy.
 
-    Returns:
-        Candidates, the most probable first; none if nothing is inked, or more than a drawing
-        has. A walk that left lines between its atoms unread is there with and without them.
+    Attributes:
+        inked: (L, 2) x and y of the cells, squares of CELL pixels, that hold ink.
     """
-    ink = padded(ink)
-    found = sites(ink)
-    if not 0 < len(found.cells) <= MAX_CELLS:
-        return []
+
+    def __init__(self, net: Net, ink: Floats) -> None:
+        ink = padded(ink)
+        found = sites(ink)
+        self.inked = found.cells[found.inked]
+        self._view = _view(net, ink, found) if 0 < len(found.cells) <= MAX_CELLS else None
+
+    def walks(self, beam: int = 1) -> list[Walk]:
+        """Walks from the start to their ends, the most probable first.
+
+        Args:
+            beam: how many walks are followed, and the most that come back; 1 is greedy.
+
+        Returns:
+            None if nothing is inked, or more than a drawing has.
+        """
+        if self._view is None:
+            return []
+        view = self._view
+        nowhere = np.full((3, 1, 2), FAR, np.float32)
+        start = _Path(
+            np.zeros(view.net.hidden, np.float32),
+            np.zeros((1, len(view.cells), view.net.location), np.float32),
+            nowhere,
+            nowhere[None, :2, 0],
+        )
+        return [path.walk() for path in _search(view, [start], beam)]
+
+    def back(self, read: Walk, place: NDArray[np.floating]) -> Walk | None:
+        """A walk of this picture that ended, sent back to one of its atoms by a jump, and on.
+
+        Args:
+            read: from this picture.
+            place: (x, y) of the atom, in pixels of the ink map.
+
+        Returns:
+            None for a walk that did not end, or whose gaze rests on that atom at its end.
+        """
+        path = read.path.before if read.path is not None and read.ended else None
+        if path is None or self._view is None:
+            return None
+        atom = np.asarray(place) / CELL - 0.5
+        if path.here is not None and math.dist(path.here, atom) < SAME_ATOM:
+            return None
+        near = np.flatnonzero((np.abs(self._view.cells - atom) <= 1).all(1))
+        if not len(near):
+            return None
+        seen = self._view.step([path])[0][0]
+        _, places, _, words, hidden = self._view.step([path], near)
+        jump = walk.TOKEN_ID[walk.JUMP]
+        score = path.score + float(words[0, 0, jump])
+        again = path.grown(jump, places[0, 0], score, hidden[0, 0], seen)
+        return _search(self._view, [again], 1)[0].walk()
+
+
+def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
+    """The walks over an ink map (H, W) at reading scale, the most probable first."""
+    return Gaze(net, ink).walks(beam)
+
+
+def _view(net: Net, ink: Floats, found: Sites) -> _View:
+    """Run the encoder."""
     features, keys, sharp = net.encode(found)
     cells = found.cells.astype(np.float32)
     grid, grid4 = np.pad(found.grid, 1), np.pad(found.grid4, 2)
@@ -337,18 +394,7 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     x, y = found.cells.T.astype(np.int16)
     near = (np.abs(x[:, None] - x) <= 1) & (np.abs(y[:, None] - y) <= 1)
     grids = (grid.ravel(), stride, grid4.ravel(), stride4)
-    view = _View(net, ink, found, *grids, cells, near, features, sharp, keys[1:])
-    nowhere = np.full((3, 1, 2), FAR, np.float32)
-    start = _Path(
-        np.zeros(net.hidden, np.float32),
-        np.zeros((1, len(cells), net.location), np.float32),
-        nowhere,
-        nowhere[None, :2, 0],
-    )
-    best, *others = _search(view, [start], beam)
-    walks = _completed(view, best, SECOND_LOOKS)
-    walks += [w for path in others for w in _completed(view, path, 1)]
-    return sorted(walks, key=lambda w: -w.score)
+    return _View(net, ink, found, *grids, cells, near, features, sharp, keys[1:])
 
 
 def _search(view: _View, paths: list[_Path], beam: int, most: int = MAX_TOKENS) -> list[_Path]:
@@ -391,111 +437,7 @@ def _choose(
             if len(options) >= beam and gaze <= options[beam - 1][0]:
                 continue  # no token can make it better
             line = words[k, p] + _mask(path.state, places[k, p], path.marks[:, 0])
-            best = [int(line.argmax())] if beam == 1 else np.argpartition(-line, beam)[:beam]
+            best = [int(line.argmax())] if beam == 1 else np.argsort(-line)[:beam]
             options += [(gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])]
             options.sort(key=lambda o: -o[0])
     return options[:beam]
-
-
-# --- a second look ---
-
-
-def _completed(view: _View, path: _Path, looks: int) -> list[Walk]:
-    """Look again where ink was passed over: go back to the atom it grows out of, and walk on; so
-    many times at most.
-
-    Then at what stands apart. Lines between atoms that are left even so are added to a second walk.
-    """
-    left = _leftovers(view, path)
-    for _ in range(looks):
-        if not left or left[0].length < WORTH_A_LOOK or not path.ended or path.before is None:
-            break
-        again = _back_to(view, path.before, path.graph.places[left[0].atom])
-        if again is None:
-            break
-        longer = _search(view, [again], 1)[0]
-        still = _leftovers(view, longer)
-        if not longer.ended or sum(x.length for x in still) >= sum(x.length for x in left):
-            break
-        path, left = longer, still
-    unread = sum(x.length for x in left)
-    path = _with_company(view, path)
-    graph = path.graph
-    in_pixels = replace(graph, places=(graph.places + 0.5) * CELL)
-    lines = unread_bonds(view.ink, in_pixels)
-    walks = [path.walk(unread + len(lines))]
-    if lines and path.ended:
-        walks.append(_with_bonds(walks[0], in_pixels, lines, unread))
-    return walks
-
-
-def _with_company(view: _View, path: _Path) -> _Path:
-    """A path that ended, with the counter-ions and solvents that stand apart, if there are any."""
-    for group in apart(view.found.cells[view.found.inked], path.graph)[:APART_LOOKS]:
-        if not path.ended or path.before is None:
-            break
-        here = set(group)
-        only = [i for i, (x, y) in enumerate(view.found.cells.tolist()) if (x, y) in here]
-        again = _sent(view, path.before, walk.FRAGMENT, np.array(only), math.log(APART_CHANCE))
-        longer = _search(view, [again], 1, APART_TOKENS)[0]
-        if not longer.ended:
-            continue
-        new = len(again.tokens)
-        words = [walk.VOCABULARY[t] for t in longer.tokens[new:-1]]
-        near = np.abs(np.array(group) - longer.places[new - 1]).max(1).min() <= 1
-        *chances, end = longer.probabilities[new - 1 :]
-        if near and min(chances, default=0.0) > SURE and end > OVER and _stands(words):
-            path = longer
-    return path
-
-
-def _stands(words: Sequence[str]) -> bool:
-    """True for the tokens of atoms and labels that are found beside molecules."""
-    graph, faults = walk.decode([*words, walk.END], [])
-    return not (faults or graph.bonds) and all(
-        atom in COMPANY or is_company(atom.strip(walk.OPEN + walk.CLOSE)) for atom in graph.atoms
-    )
-
-
-def _with_bonds(read: Walk, graph: Graph, lines: Sequence[tuple[int, int]], unread: float) -> Walk:
-    """A walk that ended, with single bonds more: a jump to one atom, a ring closure to another."""
-    tokens, places, probabilities = list(read.tokens), list(read.places), list(read.probabilities)
-    end = len(tokens) - 1
-    tokens[end:end] = [walk.JUMP, walk.RING] * len(lines)
-    places[end:end] = [graph.places[i] for a, b in lines for i in (b, a)]
-    probabilities[end:end] = [LINE_CHANCE] * (2 * len(lines))
-    return Walk(
-        tuple(tokens),
-        np.array(places, np.float32),
-        tuple(probabilities),
-        read.score + 2 * len(lines) * math.log(LINE_CHANCE),
-        read.ended,
-        unread,
-    )
-
-
-def _leftovers(view: _View, path: _Path) -> list[Leftover]:
-    return leftovers(view.found.cells[view.found.inked], path.graph)
-
-
-def _back_to(view: _View, path: _Path, atom: NDArray[np.float64]) -> _Path | None:
-    """A path that was about to end, sent back to one of its atoms by a jump."""
-    if path.here is not None and math.dist(path.here, atom) < SAME_ATOM:
-        return None
-    near = np.flatnonzero((np.abs(view.cells - atom) <= 1).all(1))
-    if not len(near):
-        return None
-    return _sent(view, path, walk.JUMP, near)
-
-
-def _sent(
-    view: _View, path: _Path, token: str, only: NDArray[np.intp], chance: float | None = None
-) -> _Path:
-    """A path that writes a token at some of the cells, where its gaze would not have gone; the
-    token's log-probability is its own if none is given.
-    """
-    seen = view.step([path])[0][0]
-    _, places, _, words, hidden = view.step([path], only)
-    number = walk.TOKEN_ID[token]
-    gain = float(words[0, 0, number]) if chance is None else chance
-    return path.grown(number, places[0, 0], path.score + gain, hidden[0, 0], seen)

@@ -1,44 +1,36 @@
-"""Reader: picture, gaze, walk, molecule, reading, in a row."""
+"""Reader: picture, gaze, walk, graph, molecule, reading, in a row."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from . import gaze, walk
-from .evidence import cut_anions, misshapen, straight_carbons, tapers, waves
-from .gaze import WORTH_A_LOOK, Net, Walk
+from .gaze import Gaze, Net, Walk
+from .judge import RULES, WORTH_A_LOOK, Confidence, Verdict, judge, leftovers, sense
+from .judge import doubtful as doubtful_atoms
 from .molecule import Molecule, MoleculeError, molecule
 from .page import apart, find
 from .picture import PictureError, Sheet, Source, load
 from .reading import Reading
 from .scale import Picture
-from .walk import Graph
 
 WEIGHTS = Path(__file__).parent / "weights"
 DOUBTFUL = 0.6  # probability of a step under which other scales are tried
-UNREAD_COST = 0.5  # of the score, for each bond's worth of ink left over
-ODD = ("gives no stereo", "read as", "second bond", "to itself")  # warnings of what seldom is drawn
-ODD_COST = 1.0  # of the score, for each of these
-AGREEMENT = 0.02  # of the score a token, for another scale at which the same is read
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
-LOST = -0.25  # score a token under which the scale may be far off
+SAME_SCALE = 1.1  # scales that differ by less than this factor are one
+LOST = -0.25  # log-probability a token under which the scale may be far off
 FAR_SCALES = (2.0, 4.0)
+LOOKS = 4  # at most, at ink that the best walk passed over; other walks have one
 WIDE_BEAM = 5  # for pictures whose first reading is no molecule,
 WIDE_TOKENS = 150  # if it is no longer
-
-Step = tuple[str, NDArray[np.floating], float]  # of a walk: token, place, probability
+ALTERNATIVES = 5  # at most
+LOOSE = 0.1  # of the confidence, of a reading that was cut off or breaks the rules of valence
 
 
 class Reader:
@@ -53,9 +45,13 @@ class Reader:
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: for one picture; all the cores this process may use by default.
         beam: how many readings of a picture are followed; 1 is the fastest.
+        expand: put the atoms that a written group stands for in its place; else groups such as
+            ``Boc`` stay as atoms with a label, in ``cxsmiles`` and ``molfile``.
+        without: names of rules of :data:`molgaze.judge.RULES` that are to be left out.
 
     Raises:
         WeightsError: no such weights, weights of another version, or a device that is not there.
+        ValueError: a beam under 1, or a rule that is none.
     """
 
     def __init__(
@@ -65,18 +61,26 @@ class Reader:
         device: str = "auto",
         threads: int | None = None,
         beam: int = 1,
+        expand: bool = True,
+        without: Collection[str] = (),
     ) -> None:
         if beam < 1:
             raise ValueError(f"beam must be at least 1, got {beam}")
+        if unknown := sorted(set(without) - set(RULES)):
+            raise ValueError(f"no such rule: {', '.join(unknown)}; there are {', '.join(RULES)}")
         self._arguments: dict[str, Any] = {
             "weights": weights,
             "device": device,
             "threads": threads,
             "beam": beam,
+            "expand": expand,
+            "without": tuple(without),
         }
         self._net = Net(weights or WEIGHTS, device, threads)
         self._beam = beam
-        self._slope, self._shift = json.loads(self._net.metadata.get("calibration", "[1.0, 0.0]"))
+        self._expand = expand
+        self._without = frozenset(without)
+        self._confidence = Confidence.of(self._net.metadata)
         kind = self._net.provider.removesuffix("ExecutionProvider").lower()
         self._model = f"{self._net.metadata['name']} {self._net.metadata['id']} {kind}"
 
@@ -101,25 +105,39 @@ class Reader:
         """
         began = time.perf_counter()
         sheet = load(source, page)
-        best = self._read_sheet(sheet)
-        return self._reading(best, page, (time.perf_counter() - began) * 1000)
+        candidates = self.candidates(sheet)
+        return self._reading(sheet, candidates, page, (time.perf_counter() - began) * 1000)
 
     def read_many(self, sources: Iterable[Source], *, page: int = 1) -> Iterator[Reading]:
         """Read pictures one after another; a picture that can't be read is a reading with
         ``error``, so there is one reading for each source, in order.
+
+        Args:
+            sources: as for :meth:`read`.
+            page: frame of each, from 1.
+
+        Raises:
+            TypeError: one source instead of several.
         """
+        if isinstance(sources, str | bytes | os.PathLike):
+            raise TypeError("read_many takes a list of pictures; for one picture there is read")
+        return self._read_each(sources, page)
+
+    def _read_each(self, sources: Iterable[Source], page: int) -> Iterator[Reading]:
         for source in sources:
             began = time.perf_counter()
             try:
                 yield self.read(source, page=page)
-            except PictureError as err:
+            except Exception as err:  # whatever one picture does, the others are read
+                named = isinstance(source, str | os.PathLike)
+                name = os.fsdecode(source) if named else "picture"  # type: ignore[arg-type]
                 yield Reading(
-                    source=err.source,
+                    source=err.source if isinstance(err, PictureError) else name,
                     page=page,
                     finish_reason="error",
                     model=self._model,
                     ms=(time.perf_counter() - began) * 1000,
-                    error=str(err),
+                    error=str(err) or type(err).__name__,
                     error_type=type(err).__name__,
                 )
 
@@ -156,106 +174,160 @@ class Reader:
 
     # --- one picture ---
 
-    def _read_sheet(self, sheet: Sheet) -> _Attempt:
-        """Read at the estimated scale; at others where the reading is doubtful, at far ones where
-        it makes no sense; with a beam where no reading is a molecule.
+    def candidates(self, sheet: Sheet) -> list[Candidate]:
+        """All readings of a picture that were made, the best first.
+
+        It is read at the estimated scale and, if the bonds come out otherwise, at theirs; where
+        that is doubtful, at the scales beside it until two say the same; where it makes no sense,
+        at far ones; and with a beam where it is no molecule.
         """
-        best, tried = self._at(sheet, sheet.bond)
+        read: list[Candidate] = []
+        found = self._look(read, sheet.at_scale(bond=sheet.bond)).bond
+        if found and not _is_same(found, sheet.bond, TOLERANCE):
+            self._look(read, sheet.at_scale(bond=found))
+        best = self._best(read)
         if best.is_doubtful:
             middle = best.picture.bond
-            attempts = [best]
             for factor in OTHER_SCALES:
-                if all(abs(math.log(middle * factor / t)) > 0.1 for t in tried):
-                    attempts.append(self._attempt(sheet.at_scale(bond=middle * factor)))
-                if attempts[-1].smiles and attempts[-1].smiles == best.smiles and len(attempts) > 1:
-                    break  # two say the same: a third is not asked
-            best = _chosen(attempts)
+                if any(_is_same(middle * factor, c.picture.bond, SAME_SCALE) for c in read):
+                    continue
+                other = self._look(read, sheet.at_scale(bond=middle * factor))
+                if other.smiles and other.smiles == best.smiles:
+                    break
+            best = self._best(read)
         if best.is_lost:
-            far = [self._at(sheet, sheet.bond * factor)[0] for factor in FAR_SCALES]
-            best = max(best, *far, key=_Attempt.merit)
+            for factor in FAR_SCALES:
+                bond = self._look(read, sheet.at_scale(bond=sheet.bond * factor)).bond
+                if bond and not _is_same(bond, sheet.bond * factor, TOLERANCE):
+                    self._look(read, sheet.at_scale(bond=bond))
+            best = self._best(read)
         if best.is_no_molecule and self._beam < WIDE_BEAM:
-            best = max(best, self._attempt(best.picture, WIDE_BEAM), key=_Attempt.merit)
-        return best
+            self._look(read, best.picture, WIDE_BEAM)
+        self._best(read)
+        return sorted(read, key=lambda c: -c.confidence)
 
-    def _at(self, sheet: Sheet, bond: float) -> tuple[_Attempt, list[float]]:
-        """The better of readings at a scale and at that which the reading itself shows, and the
-        bond lengths that were tried.
-        """
-        best = self._attempt(sheet.at_scale(bond=bond))
-        found = best.bond
-        if not found or 1 / TOLERANCE < found / bond < TOLERANCE:
-            return best, [bond]
-        again = self._attempt(sheet.at_scale(bond=found))
-        return max(best, again, key=_Attempt.merit), [bond, found]
+    def _look(self, read: list[Candidate], picture: Picture, beam: int | None = None) -> Candidate:
+        """Add what is read at one scale to the readings of a picture; the best of it comes back."""
+        gaze = Gaze(self._net, picture.ink)
+        walks = gaze.walks(beam or self._beam)
+        new = []
+        for rank, walk in enumerate(walks):
+            if "second look" not in self._without:
+                walk = _looked_again(gaze, walk, 1 if rank else LOOKS)  # noqa: PLW2901
+            verdict = judge(picture, gaze.inked, walk, self._without)
+            new.append(understood(picture, walk, verdict, self._expand))
+        if not new:
+            new.append(Candidate(picture))
+        read += new
+        return self._best(new)
 
-    def _attempt(self, picture: Picture, beam: int | None = None) -> _Attempt:
-        walks = gaze.read(self._net, picture.ink, beam or self._beam)
-        attempts = [_attempt(picture, w) for w in walks]
-        if not attempts:
-            return _Attempt(picture)
-        best = max(attempts, key=_Attempt.merit)
-        best.others = tuple(
-            (a.molecule.smiles, math.exp(a.walk.score))
-            for a in attempts
-            if a is not best and a.molecule and a.walk
-        )
-        return best
+    def _best(self, read: Sequence[Candidate]) -> Candidate:
+        """The reading with the most confidence, that other scales say the same heard."""
+        for candidate in read:
+            others = {
+                c.picture.bond: c.smiles == candidate.smiles
+                for c in sorted(read, key=lambda c: c.smiles == candidate.smiles)
+                if c.picture.bond != candidate.picture.bond
+            }
+            candidate.features["agree"] = float(min(sum(others.values()), 2))
+            candidate.features["differ"] = float(min(len(others) - sum(others.values()), 3))
+            candidate.confidence = self._confidence(candidate.features)
+            if candidate.molecule is None:
+                candidate.confidence = 0.0
+            elif not candidate.is_whole:
+                candidate.confidence *= LOOSE
+        return max(read, key=lambda c: c.confidence)
 
-    def _reading(self, attempt: _Attempt, page: int, ms: float) -> Reading:
+    def _reading(
+        self, sheet: Sheet, candidates: Sequence[Candidate], page: int, ms: float
+    ) -> Reading:
         """The result that a user gets."""
+        best = candidates[0]
+        read, verdict, found = best.walk, best.verdict, best.molecule
         common: dict[str, Any] = {
-            "source": attempt.picture.source,
+            "source": sheet.source,
             "page": page,
             "model": self._model,
             "ms": ms,
-            "scale": attempt.bond or attempt.picture.bond,
+            "scale": best.bond or best.picture.bond,
         }
-        read = attempt.walk
-        if read is None or read.tokens[:1] == (walk.END,):
+        if read is None or verdict is None or not verdict.graph.atoms:
             return Reading(finish_reason="no molecule", **common)
         end = len(read.tokens) - read.ended
-        places = attempt.picture.to_original(read.places[:end])
+        places = best.picture.to_original(read.places[:end])
         common |= {
             "tokens": read.tokens[:end],
             "places": tuple((float(x), float(y)) for x, y in places),
             "probabilities": read.probabilities[:end],
             "finish_reason": "end" if read.ended else "length",
-            "warnings": attempt.warnings,
         }
-        if attempt.molecule is None:
-            what = attempt.warnings[0] if attempt.warnings else "no atom was read"
+        if found is None:
             return Reading(
-                error=f"{attempt.picture.source}: {what}", error_type="MoleculeError", **common
+                error=f"{sheet.source}: {best.fault}",
+                error_type="MoleculeError",
+                warnings=(best.fault, *verdict.warnings),
+                **common,
             )
-        confidence = 1 / (1 + math.exp(-(self._slope * attempt.score + self._shift)))
+        if best.confidence < self._confidence.refused:
+            return Reading(**common | {"finish_reason": "no molecule"}, confidence=best.confidence)
+        of_graph = self._confidence.of_atoms(best.features, verdict.chances)
+        atoms = tuple(float(of_graph[source]) for source in found.atoms)
+        doubts = doubtful_atoms(verdict.graph, of_graph)
+        others: dict[str, float] = {}
+        for candidate in candidates:
+            if candidate.smiles and candidate.smiles != best.smiles:
+                others.setdefault(candidate.smiles, candidate.confidence)
         return Reading(
-            smiles=attempt.molecule.smiles,
-            cxsmiles=attempt.molecule.cxsmiles,
-            molfile=attempt.molecule.molfile,
-            inchikey=attempt.molecule.inchikey,
-            confidence=confidence if read.ended and attempt.is_valid else min(confidence, 0.1),
-            alternatives=attempt.others,
+            smiles=found.smiles,
+            cxsmiles=found.cxsmiles,
+            molfile=found.molfile,
+            inchikey=found.inchikey,
+            confidence=best.confidence,
+            atom_confidences=atoms,
+            warnings=(*found.warnings, *verdict.warnings, *(f.message for f in doubts)),
+            alternatives=tuple(others.items())[:ALTERNATIVES],
             **common,
-        )
+        ).judged()
 
 
 def _remade(arguments: dict[str, Any]) -> Reader:
     return Reader(**arguments)
 
 
+def _is_same(bond: float, other: float, factor: float) -> bool:
+    return abs(math.log(bond / other)) < math.log(factor)
+
+
+def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Walk:
+    """A walk, sent back to where ink grows out of what it read, so many times at most, as long as
+    less ink is left each time.
+    """
+    left = leftovers(gaze.inked, walk.graph)
+    for _ in range(looks):
+        if not left or left[0].length < WORTH_A_LOOK:
+            break
+        longer = gaze.back(walk, walk.graph.places[left[0].atom])
+        if longer is None or not longer.ended:
+            break
+        still = leftovers(gaze.inked, longer.graph)
+        if sum(x.length for x in still) >= sum(x.length for x in left):
+            break
+        walk, left = longer, still
+    return walk
+
+
 @dataclass
-class _Attempt:
-    """A picture at one scale, read once."""
+class Candidate:
+    """A picture at one scale, read once: what the best reading of a picture is chosen from."""
 
     picture: Picture
     walk: Walk | None = None
-    graph: Graph | None = None
-    """What the walk drew, in pixels of the original picture."""
+    verdict: Verdict | None = None
     molecule: Molecule | None = None
-    warnings: tuple[str, ...] = ()
-    others: tuple[tuple[str, float], ...] = ()
-    misshapen: int = 0
-    """Atoms and bonds that lie as none is drawn."""
+    features: dict[str, float] = field(default_factory=dict)
+    fault: str = ""
+    """Why it is no molecule."""
+    confidence: float = 0.0
 
     @property
     def smiles(self) -> str:
@@ -263,143 +335,52 @@ class _Attempt:
         return self.molecule.smiles if self.molecule else ""
 
     @property
-    def score(self) -> float:
-        """Log-probability of the walk, less what the picture says against it."""
-        if self.walk is None or self.molecule is None:
-            return -50.0
-        against = UNREAD_COST * self.walk.unread + ODD_COST * self.misshapen
-        return max(self.walk.score - against, -50.0)
+    def bond(self) -> float | None:
+        """Median bond length that was read, in pixels of the original picture."""
+        return self.verdict.bond if self.verdict else None
 
     @property
-    def is_valid(self) -> bool:
-        """True for a molecule that obeys the rules of valence."""
-        return self.molecule is not None and self.molecule.valid
+    def is_whole(self) -> bool:
+        """True for a walk that came to its end and whose molecule obeys the rules of valence."""
+        return bool(self.walk and self.walk.ended and self.molecule and self.molecule.valid)
 
     @property
     def is_doubtful(self) -> bool:
         """True where another scale may well do better."""
-        if self.walk is None or not self.is_valid:
+        if self.walk is None or self.molecule is None or not self.molecule.valid:
             return True
-        unsure = min(self.walk.probabilities) < DOUBTFUL or self.walk.unread > WORTH_A_LOOK
-        return unsure or self.misshapen > 0
+        unsure = min(self.walk.probabilities) < DOUBTFUL
+        return unsure or self.features["unread"] > WORTH_A_LOOK or self.features["misshapen"] > 0
 
     @property
     def is_lost(self) -> bool:
         """True for a reading that makes so little sense that the scale may be far off."""
-        return self.walk is None or not self.walk.ended or self.merit()[1] < LOST
+        if self.walk is None or self.molecule is None or not self.walk.ended:
+            return True
+        return self.features["mean"] < LOST
 
     @property
     def is_no_molecule(self) -> bool:
-        """True for a walk that came to its end and breaks the rules of chemistry."""
-        if self.walk is None or self.is_valid:
+        """True for a walk that came to its end and breaks the rules of valence."""
+        if self.walk is None or self.is_whole:
             return False
         return self.walk.ended and len(self.walk.tokens) <= WIDE_TOKENS
 
-    def merit(self) -> tuple[bool, float]:
-        """What attempts are compared by: molecules first, then the score a token, less what is odd
-        about the molecule.
-        """
-        odd = sum(any(sign in warning for sign in ODD) for warning in self.warnings)
-        tokens = len(self.walk.tokens) if self.walk else 1
-        return self.is_valid, (self.score - ODD_COST * odd) / tokens
 
-    @property
-    def bond(self) -> float | None:
-        """Median bond length that was read, in pixels of the original picture."""
-        if self.graph is None or len(self.graph.bonds) < 3:
-            return None
-        places = self.graph.places
-        lengths = [math.dist(places[a], places[b]) for a, b, _ in self.graph.bonds]
-        return max(float(np.median(lengths)), 1.0)
+def understood(picture: Picture, walk: Walk, verdict: Verdict, expand: bool = True) -> Candidate:
+    """What chemistry makes of a judged walk.
 
-
-def _chosen(attempts: Sequence[_Attempt]) -> _Attempt:
-    """The best of some readings of one picture; that another says the same speaks for one."""
-    answers = Counter(a.smiles for a in attempts)
-
-    def merit(attempt: _Attempt) -> tuple[bool, float]:
-        is_molecule, score = attempt.merit()
-        others = answers[attempt.smiles] - 1 if is_molecule else 0
-        return is_molecule, score + AGREEMENT * others
-
-    return max(attempts, key=merit)
-
-
-def _attempt(picture: Picture, read: Walk) -> _Attempt:
-    """What a walk over a picture amounts to."""
-    read, graph, faults = _mended(picture, read)
-    attempt = _Attempt(picture, read, graph)
-    if not graph.atoms:
-        return attempt
-    on_ink = replace(graph, places=picture.from_original(graph.places))
-    attempt.misshapen = len(straight_carbons(picture.ink, on_ink)) + misshapen(graph)
-    try:
-        attempt.molecule = molecule(graph)
-    except MoleculeError as err:
-        attempt.warnings = (str(err),)
-        return attempt
-    attempt.warnings = (*attempt.molecule.warnings, *faults)
-    if not read.ended:
-        attempt.warnings += ("the reading was cut off at its longest",)
-    return attempt
-
-
-# --- what the ink says otherwise than the walk ---
-
-
-def _mended(picture: Picture, read: Walk) -> tuple[Walk, Graph, list[str]]:
-    """A walk with what the picture shows to be otherwise, its graph in pixels of the original
-    picture, and what is wrong with it.
+    Args:
+        picture: that the walk went over.
+        walk: as the gaze went.
+        verdict: on it.
+        expand: as of :class:`Reader`.
     """
-    tokens = list(read.tokens)
-    for i in waves(picture.ink, read.tokens, read.places):
-        tokens[i] = "~"
-    read = replace(read, tokens=tuple(tokens))
-    graph, faults = walk.decode(read.tokens, read.places)
-    for mend in (_straightened, _tapered):
-        mended = mend(picture, read, graph)
-        if mended is not read:
-            read = mended
-            graph, faults = walk.decode(read.tokens, read.places)
-    graph.places = picture.to_original(graph.places)
-    graph.glyphs = {label: picture.to_original(spots) for label, spots in graph.glyphs.items()}
-    cut = cut_anions(graph, picture.size)
-    if cut:
-        tokens = list(read.tokens)
-        for atom in cut:
-            graph.atoms[atom] = tokens[graph.steps[atom]] = graph.atoms[atom].removesuffix("-")
-        read = replace(read, tokens=tuple(tokens))
-    return read, graph, faults
-
-
-def _straightened(picture: Picture, read: Walk, graph: Graph) -> Walk:
-    """Without carbons in a straight line that the gaze only passed."""
-    closed = set(graph.closed)
-    steps = [graph.steps[atom] for atom in straight_carbons(picture.ink, graph)]
-    left = [step for step in steps if {step, step + 1} <= closed]
-    return _edited(read, dict.fromkeys(left, ())) if left else read
-
-
-def _tapered(picture: Picture, read: Walk, graph: Graph) -> Walk:
-    """With wedges and hashes that were taken as plain bonds, each as probable as the step to the
-    bond's end.
-    """
-    edits = {}
-    for number, (narrow, _, kind) in tapers(picture.ink, graph).items():
-        begin, end, _ = graph.bonds[number]
-        step = graph.closed[number]
-        token = walk.BOND_TOKENS[kind][narrow != begin]
-        middle = (graph.places[begin] + graph.places[end]) / 2
-        here = (read.tokens[step], read.places[step], read.probabilities[step])
-        edits[step] = ((token, middle, read.probabilities[step]), here)
-    return _edited(read, edits) if edits else read
-
-
-def _edited(read: Walk, edits: Mapping[int, tuple[Step, ...]]) -> Walk:
-    """A walk with other steps (token, place, probability) instead of some."""
-    steps = zip(read.tokens, read.places, read.probabilities, strict=True)
-    kept = [new for i, old in enumerate(steps) for new in edits.get(i, (old,))]
-    tokens, places, probabilities = zip(*kept, strict=True)
-    return replace(
-        read, tokens=tokens, places=np.array(places, np.float32), probabilities=probabilities
-    )
+    found, fault = None, "no atom was read"
+    if verdict.graph.atoms:
+        try:
+            found = molecule(verdict.graph, expand=expand)
+        except MoleculeError as err:
+            fault = str(err)
+    features = {**verdict.features, **sense(found)}
+    return Candidate(picture, walk, verdict, found, features, fault)

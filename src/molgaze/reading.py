@@ -77,6 +77,7 @@ class Reading:
             places, the molfile and the scale are in the page's units, points of a PDF or pixels.
         found: probability, 0 to 1, that what was found on a page is a drawing.
         number: what the compound is called on the page, such as ``12a``.
+        atom_confidences: probability, 0 to 1, that each atom of ``molfile`` is right, bonds too.
     """
 
     smiles: str | None = None
@@ -102,6 +103,7 @@ class Reading:
     box: tuple[float, ...] | None = None
     found: float | None = None
     number: str | None = None
+    atom_confidences: tuple[float, ...] = ()
 
     def judged(self, least: float = MIN_CONFIDENCE) -> Reading:
         """The same, with ``review`` told by the least confidence that is asked for."""
@@ -153,7 +155,7 @@ class Reading:
             raise ValueError(f"not a field of a reading: {', '.join(unknown)}")
         kept = dict(data)
         try:
-            for name in ("tokens", "probabilities", "warnings"):
+            for name in ("tokens", "probabilities", "warnings", "atom_confidences"):
                 if name in kept:
                     kept[name] = tuple(kept[name])
             if kept.get("box") is not None:
