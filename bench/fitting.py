@@ -6,8 +6,8 @@
 
 Writes ``drawn.csv`` (molecules drawn by Open Babel, PIKAChU, OpenChemLib and SmilesDrawer, small
 and large, plain and as a poor JPEG) and ``nothing.csv`` (pictures without a molecule: pages of
-text, plots, tables, flow charts, noise, words, and the photographs, icons and logos found in the given
-folders), both with the columns ``file`` and ``smiles``; the second one's ``smiles`` are empty.
+text, plots, tables, flow charts, noise, words, and the photographs, icons and logos found in the
+given folders), both with the columns ``file`` and ``smiles``, which is empty in the second one.
 ``python -m molgaze.train.confidence`` takes such tables.
 """
 
@@ -34,11 +34,12 @@ from matplotlib import pyplot as plt
 
 DRAW = Path(__file__).parents[1] / "examples" / "draw.mjs"
 WORDS = """the of a reaction was stirred at room temperature for hours and then poured into water
-extracted with ethyl acetate washed brine dried filtered concentrated compound mixture under
-nitrogen solution mmol mL yield white solid NMR ppm found calculated method example page figure
-table scheme according to claim wherein said first second third value result average model data total price name
-city street number date order please see also note that Dr. and Co. 12 3.5 2019 100 % (a) (b) [1]
-Cl NaOH H2O CO2 EtOH DMF THF Fe Ni R O N C H S P""".split()
+extracted with ethyl acetate washed brine dried filtered concentrated compound mixture
+under nitrogen solution mmol mL yield white solid NMR ppm found calculated method
+example page figure table scheme according to claim wherein said first second third
+value result average model data total price name city street number date order please
+see also note that Dr. and Co. 12 3.5 2019 100 % (a) (b) [1] Cl NaOH H2O CO2 EtOH DMF
+THF Fe Ni R O N C H S P""".split()
 
 
 def sentence(rng: random.Random, count: int) -> str:

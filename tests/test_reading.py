@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -127,3 +128,16 @@ def test_notebook() -> None:
     assert FAILED._repr_png_() is None
     assert "too small" in FAILED._repr_html_()
     assert draw(None) is None
+
+
+def test_a_reading_prints_as_one_line() -> None:
+    r = Reading(
+        smiles="CCO", confidence=0.973, source="a.png", page=1, tokens=("C",) * 90, warnings=("x",)
+    )
+    assert str(r) == "a.png: CCO (confidence 0.97), 1 warning"
+    assert repr(r) == f"<Reading {r}>"
+    assert str(replace(r, page=3, warnings=())) == "a.png, page 3: CCO (confidence 0.97)"
+    failed = Reading(source="b.png", finish_reason="error", error="b.png: empty file")
+    assert str(failed) == "b.png: empty file"
+    assert str(Reading(source="c.png", finish_reason="no molecule")) == "c.png: no molecule"
+    assert str(Reading(smiles="C")) == "C (confidence 0.00)"

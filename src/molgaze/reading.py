@@ -49,7 +49,7 @@ COLUMNS = (
 SIDES = ("x0", "y0", "x1", "y1")  # the columns of a box
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reading:
     """One picture, read.
 
@@ -109,6 +109,21 @@ class Reading:
         """The same, with ``review`` told by the least confidence that is asked for."""
         review = bool(self.smiles) and self.confidence < least
         return self if review == self.review else replace(self, review=review)
+
+    def __str__(self) -> str:
+        """One line: the molecule and its confidence, or why there is none, and where it is from."""
+        where = self.source or ""
+        if self.source and self.page is not None and self.page > 1:
+            where += f", page {self.page}"
+        what = self.error or self.finish_reason
+        if self.smiles:
+            what = f"{self.cxsmiles or self.smiles} (confidence {self.confidence:.2f})"
+        told = what if not where or (self.error and where in what) else f"{where}: {what}"
+        count = len(self.warnings)
+        return told + (f", {count} warning{'s' if count > 1 else ''}" if count else "")
+
+    def __repr__(self) -> str:
+        return f"<Reading {self}>"
 
     @property
     def mol(self) -> Chem.Mol | None:
