@@ -491,8 +491,9 @@ def fit(settings: Settings) -> Path:
     for batch in loader:
         now = time.monotonic()
         # all processes must stop, check and save at the same step: rank 0's clock counts
-        clock = torch.tensor([(now - before) / 60, float(stop.asked), *shares], device=device)
+        clock = torch.tensor([(now - before) / 60, float(stop.asked), *shares])
         if world > 1:
+            clock = clock.to(device)
             dist.broadcast(clock, 0)
             shares.copy_(clock[2:].cpu())
         before = now

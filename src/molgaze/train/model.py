@@ -10,6 +10,7 @@ whole batch, D features, A attention width, E location width, H hidden.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -214,6 +215,9 @@ class Location(nn.Module):
         near = (offset.abs() <= self.reach).all(-1)  # False for NaN
         x, y = torch.where(near[..., None], offset, 0.0).long().unbind(-1)
         index = (kind * self.side + y + self.reach) * self.side + x + self.reach
+        if index.is_cuda:  # there, a wait for how many are near costs more than the look-up
+            tables = F.pad(self.tables, (0, 0, 0, 1))  # a last row of zeros, for far ones
+            return F.embedding(torch.where(near, index, len(self.tables)), tables)
         # most pairs are far apart: look up the others only
         flat = near.flatten().nonzero()[:, 0]
         found = F.embedding(index.flatten()[flat], self.tables)
@@ -375,23 +379,29 @@ def attention_target(batch: Batch, chosen: Tensor, sigma: float = 0.6) -> tuple[
     return weight / total.clamp(min=1e-6)[..., None], known
 
 
-def emphasis(tokens: Tensor) -> Tensor:
-    """Weight of each token: rare marks that turn a molecule into another count twice, the glyphs
-    of labels one and a half times.
-    """
+@functools.cache
+def _weights(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The weight in the loss of every token (V,), and which are glyphs of labels."""
 
     def weight(token: str) -> float:
         if token in CHARGED or token in STEREO:
             return 2.0
         return 1.5 if is_glyph(token) else 1.0
 
-    heavy = torch.tensor([weight(t) for t in VOCABULARY], device=tokens.device)
-    return heavy[tokens]
+    weights = torch.tensor([weight(t) for t in VOCABULARY], device=device)
+    return weights, torch.tensor([is_glyph(t) for t in VOCABULARY], device=device)
+
+
+def emphasis(tokens: Tensor) -> Tensor:
+    """Weight of each token: rare marks that turn a molecule into another count twice, the glyphs
+    of labels one and a half times.
+    """
+    return _weights(tokens.device)[0][tokens]
 
 
 def glyph_tokens(tokens: Tensor) -> Tensor:
     """Which tokens are glyphs of labels."""
-    return torch.tensor([is_glyph(t) for t in VOCABULARY], device=tokens.device)[tokens]
+    return _weights(tokens.device)[1][tokens]
 
 
 @dataclass

@@ -40,9 +40,10 @@ Ink = NDArray[np.uint8]
 
 SIZE = (1500, 1650)  # px, height and width of a drawn page at 200 dots an inch
 WHOLE = 0.93  # share of a molecule's ink in a region, from which on it is the molecule
-SMALL = 0.2  # share of small molecules
+SMALL = 0.15  # share of small molecules
+TURNED = 0.1  # share of blocks that are turned by a right angle
 PURE = 0.95  # share of a region's ink that is one molecule's, from here on
-PENALTY = 3.0  # on the squared weights, for features of unit variance
+PENALTY = 10.0  # on the squared weights, for features of unit variance
 
 
 @dataclass
@@ -462,7 +463,8 @@ def _sign(rng: Rng, width: int, size: float) -> Ink:
     font = _font(rng, size * rng.choice([0.8, 1.0, 1.0, 1.3, 2.0, 3.5]), 0.5)
     text = rng.choice(
         ["THF, 0 °C", "K2CO3, DMF", "Pd/C, H2", "(III)", "12a: R = Me", "+", "A", "Fig. 3",
-         "NMR", "R = H", "MeOH", "H2SO4", "1. NaH", "n = 1-3", "Example 114", "D", "COOH", "X", "*"]
+         "NMR", "R = H", "MeOH", "H2SO4", "1. NaH", "n = 1-3", "Example 114", "D", "COOH", "X", "*",
+         "[159].", "(n = 3)", "10^6 cm/s", "x = 5.1/6.6", "R1 = H, OCH3"]
     )  # fmt: skip
     if rng.random() < 0.3:
         text = _words(rng, int(rng.integers(1, 4)))
@@ -472,8 +474,61 @@ def _sign(rng: Rng, width: int, size: float) -> Ink:
     return np.array(image)
 
 
+def _badge(rng: Rng, width: int, size: float) -> Ink:
+    """A licence's badge, a button or an icon: filled shapes with light signs on them."""
+    wide, high = int(size * rng.uniform(1.5, 9)), int(size * rng.uniform(1.2, 3))
+    image, pen = _canvas(wide, high)
+    grey = int(rng.choice([255, 255, 140, 90]))
+    pen.rounded_rectangle([0, 0, wide - 1, high - 1], high * rng.uniform(0, 0.4), grey, 255, 2)
+    font = _font(rng, high * 0.45)
+    for _ in range(int(rng.integers(1, 4))):
+        x, r = rng.uniform(0, wide), high * rng.uniform(0.2, 0.4)
+        kind = rng.integers(3)
+        if kind == 0:
+            pen.ellipse([x - r, high / 2 - r, x + r, high / 2 + r], 0, 255, 2)
+            pen.text((x - r / 2, high / 2 - r / 2), _word(rng)[:2], 255, font)
+        elif kind == 1:
+            pen.text((x, high * 0.25), _word(rng)[:6].upper(), 0, font)
+        else:
+            pen.polygon([(x, high / 2 - r), (x + r, high / 2 + r), (x - r, high / 2 + r)], 0)
+    return np.array(image)
+
+
+def _model(rng: Rng, width: int, size: float) -> Ink:
+    """A molecule in space, as it sits in a protein: shaded sticks, balls, ribbons, dashes, names.
+
+    A reader of drawings cannot read it.
+    """
+    height = int(width * rng.uniform(0.6, 1.0))
+    image, pen = _canvas(width, height)
+    font = _font(rng, size)
+    for _ in range(int(rng.integers(0, 4))):  # ribbons
+        points = np.cumsum(rng.normal(0, width / 10, (6, 2)), 0) + rng.uniform(0, 1, 2) * width
+        thick = int(size * rng.uniform(0.5, 2))
+        pen.line([tuple(p) for p in points], int(rng.integers(40, 140)), thick, joint="curve")
+    for _ in range(int(rng.integers(1, 5))):
+        count = int(rng.integers(4, 14))
+        place = rng.uniform(0.2, 0.8, 2) * (width, height)
+        spots = [place]
+        for _ in range(count):
+            turn = rng.uniform(0, 2 * math.pi)
+            step = size * rng.uniform(0.8, 2.4) * np.array([math.cos(turn), math.sin(turn)])
+            spots.append(spots[int(rng.integers(len(spots)))] + step)
+        dark, thick = int(rng.integers(110, 256)), max(int(size * rng.uniform(0.15, 0.45)), 2)
+        for a, b in zip(spots, spots[1:], strict=False):
+            pen.line([tuple(a), tuple(b)], dark, thick)
+            pen.line([tuple(a - 1), tuple(b - 1)], max(dark - 70, 0), max(thick // 3, 1))
+        if rng.random() < 0.5:
+            r = thick * rng.uniform(0.6, 1.5)
+            for x, y in spots:
+                pen.ellipse([x - r, y - r, x + r, y + r], dark)
+        pen.text(tuple(spots[-1] + 5), f"{_word(rng)[:3].title()}{rng.integers(300)}", 255, font)
+    return np.array(image)
+
+
 OTHERS: tuple[Callable[[Rng, int, float], Ink], ...] = (
     _table, _plot, _spectrum, _formula, _chart, _network, _map, _photograph, _scribble, _sign,
+    _badge, _model,
 )  # fmt: skip
 
 
@@ -490,7 +545,7 @@ def supply(data: Sequence[Path], seed: int) -> Iterator[Chem.Mol]:
             yield next(usual)
             continue
         mol = None
-        while mol is None or not (4 <= mol.GetNumAtoms() <= 12 and layout(mol, rng)):
+        while mol is None or not (5 <= mol.GetNumAtoms() <= 12 and layout(mol, rng)):
             smiles = corpus.smiles()
             mol = drawable(smiles) if len(smiles) < 24 else None
         yield mol
@@ -540,10 +595,14 @@ def draw_page(molecules: Iterator[Chem.Mol], rng: Rng) -> Drawn:
                 y, count = _row(page, molecules, rng, (x, y, wide), (size, bond), count)
             elif kind < 0.75:
                 block = _text(rng, wide, size * float(rng.choice([0.8, 1, 1, 1, 1.4, 2.2])))
+                if rng.random() < TURNED:  # beside the page, or beside a plot
+                    block = np.rot90(block)[:600]
                 y = _paste(page, block, x, y)
             else:
                 other = OTHERS[int(rng.integers(len(OTHERS)))]
                 block = other(rng, int(wide * rng.uniform(0.3, 1.0)), size)
+                if rng.random() < TURNED:
+                    block = np.rot90(block, int(rng.choice([1, 3])))[:, : wide - 30]
                 y = _paste(page, block, x + int(rng.integers(0, 30)), y)
             y += int(size * rng.uniform(0.7, 3))
     _spoil(page, rng)
@@ -689,7 +748,7 @@ def fit_head(
         data: files of SMILES, whose held-out lines are not used.
         pages: how many are drawn, at most.
         seed: of all that is drawn.
-        minutes: after which no page more is drawn.
+        minutes: of a core, after which no page more is drawn.
 
     Returns:
         How many regions there were, and on the last tenth of them, that the fit did not see, the
@@ -699,10 +758,10 @@ def fit_head(
     rng = np.random.default_rng(seed)
     molecules = supply(data, seed)
     found: list[tuple[NDArray[np.float32], bool]] = []
-    end = time.monotonic() + 60 * minutes
+    end = time.process_time() + 60 * minutes
     for drawn, example in enumerate(_by_page(net, molecules, rng)):
         found += example
-        if drawn + 1 >= pages or time.monotonic() > end:
+        if drawn + 1 >= pages or time.process_time() > end:
             break
     x, y = np.array([f for f, _ in found]), np.array([m for _, m in found])
     seen = len(y) * 9 // 10
@@ -745,7 +804,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="with encoder.onnx and step.onnx")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of SMILES")
     parser.add_argument("--pages", type=int, default=150, help="pages drawn at most (150)")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of drawing at most (8)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of a core at most (8)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     report = fit_head(given.folder, given.data, given.pages, given.seed, given.minutes)

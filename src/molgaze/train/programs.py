@@ -459,8 +459,11 @@ OFF_LINE = 0.05  # bonds by which a place may miss the strokes
 @functools.cache
 def _indigo() -> tuple[Any, Any, Any]:
     """The session, its renderer and its exception."""
-    from indigo import Indigo, IndigoException  # noqa: PLC0415 - slow to load, seldom needed
-    from indigo.renderer import IndigoRenderer  # noqa: PLC0415
+    try:
+        from indigo import Indigo, IndigoException  # noqa: PLC0415 - slow to load, seldom needed
+        from indigo.renderer import IndigoRenderer  # noqa: PLC0415
+    except ImportError as err:
+        raise DrawingError("Indigo is not installed here") from err
 
     session = Indigo()
     session.setOption("ignore-stereochemistry-errors", True)
