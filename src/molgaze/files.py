@@ -26,7 +26,14 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 TABLES: tuple[Format, ...] = ("csv", "tsv", "jsonl", "sdf", "smi", "parquet")
 """Formats that hold any number of readings."""
 
-DIGITS = {"confidence": 4, "places": 2, "probabilities": 4, "scale": 2, "ms": 1}
+DIGITS = {
+    "confidence": 4,
+    "places": 2,
+    "probabilities": 4,
+    "atom_confidences": 4,
+    "scale": 2,
+    "ms": 1,
+}
 """Decimals that are kept of numbers in files: pixels to 0.01, probabilities to 0.0001."""
 CHUNK = 5_000  # readings in memory at once while a Parquet file is written
 
@@ -268,7 +275,7 @@ def _block(reading: Reading) -> str | None:
         with rdBase.BlockLogs():
             found = str(Chem.MolToMolBlock(mol, forceV3000=mol.GetNumAtoms() > 999))
     _, _, rest = found.rstrip("\n").partition("\n")
-    return f"{title(reading)[:80]}\n{rest}\n"
+    return f"{title(reading)[-80:]}\n{rest}\n"
 
 
 _WRITERS: dict[str, Callable[[Iterable[Reading], TextIO], int]] = {

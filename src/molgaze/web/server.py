@@ -138,6 +138,7 @@ class ReadingAnswer(BaseModel):
     box: list[float] | None
     found: float | None
     number: str | None
+    atom_confidences: list[float | None]
 
 
 class Fault(BaseModel):
