@@ -115,7 +115,8 @@ run, out = Path(sys.argv[1]), Path(sys.argv[2])
 found = fit.weights_of(run)
 if found.exists():
     fit.save_weights(fit.load_model(found), out / "gaze.safetensors", name="gaze")
-    shutil.copy(run / "log.jsonl", out)
+    if (run / "log.jsonl").exists():
+        shutil.copy(run / "log.jsonl", out)
 """
 
 
