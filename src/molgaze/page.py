@@ -28,7 +28,7 @@ from .scale import MAX_ENLARGEMENT, TARGET_BOND, Bytes, bond_length
 from .sites import padded, sites
 
 MARGIN = 8  # px of paper round a region that is shown to the reader
-LEAST_CHANCE = 0.5  # that a region is a drawing, for it to be read
+LEAST_CHANCE = 0.6  # that a region is a drawing, for it to be read
 SURE = 0.9  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.1  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
@@ -160,8 +160,7 @@ def read_page(net: Net, read: Read, page: Page, letter: float | None = None) -> 
         layout = Layout(page.sheet.ink, letter)
     found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
     found = [one for one in found if one.probability > SURE or one.reading.confidence > LEAST_READ]
-    found.sort(key=lambda one: (one.region.box[1], one.region.box[0]))
-    readings = [_on_page(one, page) for one in found]
+    readings = [_on_page(one, page) for one in _in_rows(found)]
     boxes = [(b[0], b[1], b[2], b[3]) for b in (r.box for r in readings) if b is not None]
     called = numbers(boxes, page.words)
     return [replace(r, number=number) for r, number in zip(readings, called, strict=True)]
@@ -227,6 +226,20 @@ def _is_salt(readings: Sequence[Reading]) -> bool:
     flat = [str(Chem.MolToSmiles(mol, isomericSmiles=False)) for mol in mols]
     others = [smiles for smiles in flat if smiles not in _salt_formers()]
     return len(others) == 1
+
+
+def _in_rows(found: Sequence[_Read]) -> list[_Read]:
+    """Row after row from top to bottom, each from left to right; a drawing belongs to the row of
+    the one above whose middle it reaches up to.
+    """
+    rows: list[list[_Read]] = []
+    for one in sorted(found, key=lambda one: one.region.box[1]):
+        first = rows[-1][0].region.box if rows else None
+        if first is not None and one.region.box[1] < (first[1] + first[3]) / 2:
+            rows[-1].append(one)
+        else:
+            rows.append([one])
+    return [one for row in rows for one in sorted(row, key=lambda one: one.region.box[0])]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -515,7 +516,7 @@ def _model(rng: Rng, width: int, size: float) -> Ink:
             step = size * rng.uniform(0.8, 2.4) * np.array([math.cos(turn), math.sin(turn)])
             spots.append(spots[int(rng.integers(len(spots)))] + step)
         dark, thick = int(rng.integers(110, 256)), max(int(size * rng.uniform(0.15, 0.45)), 2)
-        for a, b in zip(spots, spots[1:], strict=False):
+        for a, b in pairwise(spots):
             pen.line([tuple(a), tuple(b)], dark, thick)
             pen.line([tuple(a - 1), tuple(b - 1)], max(dark - 70, 0), max(thick // 3, 1))
         if rng.random() < 0.5:
