@@ -53,7 +53,7 @@ _UNSPELLED = {
     for a, b, order, cost in (
         entry.split()
         for entry in (
-            "C O 2 0, C S 2 0, C N 2 3, C N 3 0, C C 2 2, C C 3 3, N C 2 3, N O 2 1, N N 2 4,"
+            "C O 2 0, C S 2 0, C N 2 3, C N 3 0, C C 2 2, C C 3 3, N C 2 3, N O 2 3, N N 2 4,"
             " S O 2 0, S N 2 3, P O 2 0, P S 2 1, Se O 2 0, As O 2 0, Sb O 2 0"
         ).split(",")
     )
@@ -699,8 +699,10 @@ class _Chart:
                 continue
             price = _price(unit, found[1], order, spelled)
             if price is not None:
-                ester = order == 1 and unit.text in ("S", "P") and found[1].unit.text == "O"
-                yield found[0] + (0 if ester else price) + (unit.text == "O"), order, found[1]
+                other = found[1].unit.text
+                if (order == 1 and unit.text in ("S", "P") and other == "O") or order == 2:
+                    price = min(price, int(order == 2 and other != "O"))  # `P(OMe)2`, `C(NH)NH2`
+                yield found[0] + price + (unit.text == "O"), order, found[1]
 
     def inside(self, place: int, order: int) -> _Found | None:
         """The group in a parenthesis for a bond of an order; for order 0 the link that it makes."""
@@ -793,8 +795,10 @@ def _price(unit: _Unit, node: _Node, order: int, spelled: bool) -> int | None:
         if (a, b, order) == ("N", "C", 2) and any(
             bond == 2 and other.unit.text in ("O", "S") for bond, other in node.bonds
         ):
-            return 1  # isocyanates
+            return 2  # isocyanates
         return _UNSPELLED.get((a, b, order))
+    if a == "O" and b == "C" and any(bond == 3 for bond, _ in node.bonds):
+        return 2  # cyanates
     if pair & ALKALI:
         salt = pair & (_HALOGENS | {"O", "S"}) or pair in ({"C", "Li"}, {"N", "Li"})
         return 0 if salt else None

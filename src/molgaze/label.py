@@ -1,8 +1,8 @@
 """A text label of a drawing -> the fragment that it stands for.
 
-A label is looked up in the table `abbreviations.csv`; what is not there is read as a condensed formula
-(`formula.py`). The bond of the drawing may meet the text at either end, so a label is read forwards
-(`CO2Et`) and backwards (`EtO2C`). Salts are fragments of their own (`NH2.HCl`, `CO2Na`).
+A label is looked up in the table `abbreviations.csv`; what is not there is read as a condensed
+formula (`formula.py`). The bond of the drawing may meet the text at either end, so a label is read
+forwards (`CO2Et`) and backwards (`EtO2C`). Salts are fragments of their own (`NH2.HCl`, `CO2Na`).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ DICTIONARY: dict[str, str] = {
     for entry in sorted(TABLE, key=lambda entry: entry.side != "alone")
     if entry.side != "right" and not re.search("[=#]", entry.name)
 }
-"""Name -> SMILES of what may be written from left to right; see :class:`Abbreviation`. Of a name that
-stands both alone and on a bond it has the meaning on a bond."""
+"""Name -> SMILES of what may be written from left to right; see :class:`Abbreviation`. A name that
+stands both alone and on a bond has its meaning on a bond here."""
 
 _ENTRIES: dict[tuple[str, int], Abbreviation] = {
     (entry.name, entry.smiles.count("*")): entry for entry in TABLE
@@ -68,19 +68,27 @@ _WORDS = formula.Words(
 #: Glyphs that are easily taken for one another, and the one that stands for all of them.
 _ALIKE = str.maketrans({"0": "O", "o": "O", "I": "l", "1": "l", "s": "S", "5": "S", "c": "C"})
 _METALS = frozenset(
-    "Li Na K Rb Cs Be Mg Ca Sr Ba Al Ga In Tl Sn Pb Bi Sc Ti Zr Hf Nb Ta Cr Mo Mn Tc Re Fe Ru"
-    " Os Co Rh Ir Ni Pd Pt Cu Ag Au Zn Cd Hg La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Th Ra".split()
+    "Li Na K Rb Cs Be Mg Ca Sr Ba Al Ga In Tl Sn Pb Bi Sc Ti Zr Hf Nb Ta Cr Mo Mn Tc Re Fe Ru Os Co"
+    " Rh Ir Ni Pd Pt Cu Ag Au Zn Cd Hg La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Th Ra".split()
 )
 _ION = re.compile(r"(\d{0,3})([A-Z][a-z]?)(?:(\d?)([+-])|([+-]{2,3}))?")
-_SALT = re.compile(r"(.+?)(HCl|HBr|HI|TFA|(?:F|Cl|Br|I)-|(?:Na|K|Li|Cs)\+)")
-_SALT_TURNED = re.compile(r"(HCl|HBr|HI|TFA|(?:F|Cl|Br|I)-|(?:Na|K|Li|Cs)\+)(.+)")
-_ONIUM = re.compile(r"(.*?)(Cl|Br|I)")
-_ONIUM_TURNED = re.compile(r"(Cl|Br|I)(.*)")
+_BESIDE = r"HCl|HBr|HI|TFA|(?:F|Cl|Br|I)-|(?:Na|K|Li|Cs)\+"
+#: A salt without a dot, its second part behind the first or before it.
+_SALTS = (
+    re.compile(rf"(?P<bonded>.+?)(?P<beside>{_BESIDE})"),
+    re.compile(rf"(?P<beside>{_BESIDE})(?P<bonded>.+)"),
+)
+#: A salt without its charges: `NH3Cl`, `ClH3N`.
+_ONIUMS = (
+    re.compile(r"(?P<bonded>.*[NPS].*?)(?P<beside>Cl|Br|I)"),
+    re.compile(r"(?P<beside>Cl|Br|I)(?P<bonded>.*[NPS].*)"),
+)
 _REPEAT = re.compile(r"\)[kmnpqrxyz](?![a-z])")
-_PHENYLENE = (
-    (re.compile(r"([omp234])-(.+)C6H4(.*)"), r"\2{\1}\3"),
-    (re.compile(r"(.*)C6H4-([omp234])-(.+)"), r"\1{\2}\3"),
-    (re.compile(r"(.*)C6H4(.+)-([omp234])"), r"\1{\3}\2"),
+#: A benzene ring whose second place is written elsewhere: `4-ClC6H4`, `C6H4-p-Cl`, `C6H4Cl-p`.
+_PHENYLENES = (
+    re.compile(r"(?P<at>[omp234])-(?P<before>.+)C6H4(?P<behind>.*)"),
+    re.compile(r"(?P<before>.*)C6H4-(?P<at>[omp234])-(?P<behind>.+)"),
+    re.compile(r"(?P<before>.*)C6H4(?P<behind>.+)-(?P<at>[omp234])"),
 )
 _LOCANTS = {"2": "o", "3": "m", "4": "p"}
 #: What is printed beside molecules: acids, bases, counter-ions and solvents, as canonical SMILES.
@@ -97,7 +105,7 @@ class Expansion(NamedTuple):
 
     Attributes:
         mol: the fragment, see :func:`fragment`.
-        text: the text that was read; not that of the label where glyphs that look alike were put right.
+        text: that was read; not that of the label where glyphs that look alike were put right.
     """
 
     mol: Chem.Mol
@@ -115,8 +123,8 @@ def fragment(text: str, attachments: tuple[int, ...] = (1,), first: bool = True)
 
     Returns:
         The fragment, with dummy atoms mapped 1, 2, ... in the order of `attachments` and bonded in
-        those orders, and R groups of a formula as dummy atoms that have no map number; None where the
-        label is unknown, all variable or impossible. The Mol is the caller's own.
+        those orders, and R groups of a formula as dummy atoms that have no map number; None where
+        the label is unknown, all variable or impossible. The Mol is the caller's own.
     """
     found = expand(text, attachments, first)
     return None if found is None else found.mol
@@ -174,7 +182,7 @@ def _expand(text: str, orders: tuple[int, ...], first: bool) -> Expansion | None
 
 @lru_cache(maxsize=1)
 def _alike() -> dict[tuple[str, int], str]:
-    """(name with one glyph for all that look alike, number of bonds) -> the one name that has it."""
+    """(name with one glyph for all that look alike, number of bonds) -> the only such name."""
     names: dict[tuple[str, int], set[str]] = {}
     for name, count in _ENTRIES:
         if len(name) > 2:
@@ -198,31 +206,32 @@ def _read(
     ion = _ion(text, orders)
     if ion is not None:
         return ion
-    for pattern, spelling in _PHENYLENE:
-        match = pattern.fullmatch(text)
-        if match:
-            locant = re.search(r"\{(.)\}", match.expand(spelling))
-            assert locant is not None
-            text = match.expand(spelling).replace(
-                locant[0], f"{_LOCANTS.get(locant[1], locant[1])}-C6H4"
-            )
-            break
-    found = formula.solve(text, orders, first, _WORDS, effort)
+    found = formula.solve(_located(text), orders, first, _WORDS, effort)
     if found is not None:
         return found
-    for pattern, bearer in ((_SALT, 1), (_SALT_TURNED, 2)):
+    for pattern in _SALTS:
+        match = pattern.fullmatch(text)
+        found = match and _salt([match["bonded"], match["beside"]], orders, first, effort)
+        if found:
+            return found
+    for pattern in _ONIUMS:
+        match = pattern.fullmatch(text)
+        found = match and _salt(
+            [match["bonded"] + "+", match["beside"] + "-"], orders, first, effort
+        )
+        if found:
+            return found
+    return None
+
+
+def _located(text: str) -> str:
+    """A text with `p-C6H4`, which is a name of the table, for a ring whose place is elsewhere."""
+    for pattern in _PHENYLENES:
         match = pattern.fullmatch(text)
         if match:
-            found = _salt([match[bearer], match[3 - bearer]], orders, first, effort)
-            if found is not None:
-                return found
-    for pattern, bearer in ((_ONIUM, 1), (_ONIUM_TURNED, 2)):
-        match = pattern.fullmatch(text)
-        if match and re.search("N|P|S", match[bearer]):
-            found = _salt([match[bearer] + "+", match[3 - bearer] + "-"], orders, first, effort)
-            if found is not None:
-                return found
-    return None
+            locant = _LOCANTS.get(match["at"], match["at"])
+            return f"{match['before']}{locant}-C6H4{match['behind']}"
+    return text
 
 
 def _salt(
@@ -241,9 +250,9 @@ def _salt(
 
 
 def _look_up(text: str, orders: tuple[int, ...], first: bool) -> Chem.Mol | None:
-    """The fragment of a name, if its bonds are of the drawing's orders and `NC` is read as it lies."""
+    """The fragment of a name, where its bonds are of the drawing's orders."""
     entry = _ENTRIES.get((text, len(orders)))
-    if entry is None or (text == "NC" and not first):
+    if entry is None or (text == "NC" and not first):  # then it is a nitrile
         return None
     mol = Chem.RWMol(Chem.MolFromSmiles(entry.smiles))
     ports = sorted(

@@ -98,7 +98,8 @@ class Molecule:
     """What a graph stands for.
 
     Attributes:
-        mol: with a 2D conformer: x as in the picture, y its negative (pixels). Sanitised if ``valid``.
+        mol: with a 2D conformer: x as in the picture, y its negative (pixels); sanitised if
+            ``valid``.
         smiles: RDKit canonical, full stereo; equal to ``Chem.CanonSmiles`` of the same molecule if
             ``valid``, else what RDKit writes, which it may not read.
         findings: what was read otherwise than drawn, and what is at fault.
@@ -132,7 +133,7 @@ class Molecule:
 
     @cached_property
     def inchikey(self) -> str | None:
-        """None where InChI has no answer (labels left as dummy atoms) or the molecule is not valid."""
+        """None where InChI has no answer: labels left as dummy atoms, or not ``valid``."""
         if not self.valid:
             return None
         with rdBase.BlockLogs():
@@ -142,8 +143,8 @@ class Molecule:
 def molecule(graph: Graph, *, expand: bool = True) -> Molecule:
     """Turn a graph with places into a molecule.
 
-    A valence that no certain repair cures, or a circle without a Kekulé form, withholds nothing: the
-    molecule is then not ``valid``, and a finding names the atom.
+    A valence that no certain repair cures, or a circle without a Kekulé form, withholds nothing:
+    the molecule is then not ``valid``, and a finding names the atom.
 
     Args:
         graph: atoms, places (n, 2) in pixels with y down, and bonds.
@@ -460,8 +461,8 @@ def _mend(mol: Chem.RWMol, findings: list[Finding]) -> bool:
         if problem.GetType() in ("AtomValenceException", "AtomSanitizeException"):
             if _recharge(atom, findings):
                 continue
-            charge = f" at charge {atom.GetFormalCharge():+d}" if atom.GetFormalCharge() else ""
-            why = f"its bonds and hydrogens add up to {_valence(atom)}{charge}"
+            why = f"its bonds and hydrogens add up to {_valence(atom)}"
+            why += f" at charge {atom.GetFormalCharge():+d}" if atom.GetFormalCharge() else ""
             _find(findings, FindingKind.VALENCE, atom, why)
             atom.SetNoImplicit(True)
         elif problem.GetType() == "AtomKekulizeException":

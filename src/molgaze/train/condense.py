@@ -58,11 +58,19 @@ _RARE = _set(
     "But Bui Bus Bun Pri Prn Am n-Am iAm i-Am tAm t-Am Pentyl Hexyl Heptyl Octyl Nonyl Decyl"
     " Dodecyl Methyl Ethyl Propyl Butyl isopropyl isobutyl tert-Butyl t-Butyl tert-Bu sec-Bu Chx"
     " Cyp Phenyl Benzyl Bzl All Vinyl vinyl Tos Pv For EE CBz CBZ BOC FMOC t-Boc tBoc Aloc Tbs"
-    " Tms Tips Sem Mom Mem Thp Non Dec Im Pip Morph Np neoPent iPent i-Pent Prenyl"
+    " Tms Tips Sem Mom Mem Thp Non Dec Im Pip Morph Np neoPent iPent i-Pent Prenyl Bu-t Bu-i Bu-s"
+    " Bu-n Pr-i Pr-n C4H9-t C4H9-i C4H9-s C4H9-n C3H7-i C3H7-n n-Butyl nButyl sec-Butyl s-Butyl"
+    " i-Butyl iButyl iso-Bu iso-Pr tButyl n-Propyl i-Propyl iPropyl Isopropyl Isobutyl c-Propyl"
+    " cyclopropyl Cyclopropyl cyclobutyl Cyclobutyl c-Pentyl cyclopentyl Cyclopentyl c-Hexyl"
+    " cyclohexyl Cyclohexyl methyl ethyl propyl butyl phenyl benzyl propargyl TFA nNon n-Non nDec"
+    " n-Dec"
 )
 _ALONE = _set(
     "Pentyl Hexyl Heptyl Octyl Nonyl Decyl Dodecyl Methyl Ethyl Propyl Butyl isopropyl isobutyl"
-    " tert-Butyl t-Butyl Phenyl Benzyl Allyl Vinyl Propargyl Prenyl allyl vinyl Trityl"
+    " tert-Butyl t-Butyl Phenyl Benzyl Allyl Vinyl Propargyl Prenyl allyl vinyl Trityl n-Butyl"
+    " nButyl sec-Butyl s-Butyl i-Butyl iButyl tButyl n-Propyl i-Propyl iPropyl Isopropyl Isobutyl"
+    " c-Propyl cyclopropyl Cyclopropyl cyclobutyl Cyclobutyl c-Pentyl cyclopentyl Cyclopentyl"
+    " c-Hexyl cyclohexyl Cyclohexyl methyl ethyl propyl butyl phenyl benzyl propargyl"
 )
 _ON_CARBON = _set(
     "Me Et Pr nPr n-Pr iPr i-Pr Bu nBu n-Bu iBu i-Bu sBu s-Bu tBu t-Bu Ph Bn CF3 NO2 N3 Cy cPr"
