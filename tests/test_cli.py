@@ -490,6 +490,10 @@ def test_train_and_export(
     fit.save_weights = lambda *a, **more: asked.append(a)  # type: ignore[attr-defined]
     export.export = lambda *a: asked.append(a)  # type: ignore[attr-defined]
     export.calibrate = lambda *a: (1.5, 0.25)  # type: ignore[attr-defined]
+    heads = types.ModuleType("pages")
+    heads.fit_head = lambda *a: {"found": 0.9, "false": 0.01}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "molgaze.train.pages", heads)
+    monkeypatch.setattr("molgaze.train.pages", heads, raising=False)
     monkeypatch.setitem(sys.modules, "molgaze.train.fit", fit)
     monkeypatch.setitem(sys.modules, "molgaze.train.export", export)
     monkeypatch.setattr("molgaze.train.fit", fit, raising=False)
