@@ -460,6 +460,57 @@ def test_parquet(tmp_path: Path) -> None:
     assert all(r["source"] for r in rows)
 
 
+def pdf(path: Path, number: int) -> Path:
+    frames = [Image.new("L", (300, 200), 255) for _ in range(number)]
+    frames[0].save(path, "PDF", save_all=True, append_images=frames[1:])
+    return path
+
+
+def test_pages_of_documents(tmp_path: Path) -> None:
+    pictures = folder(tmp_path / "in", 1)
+    data = pdf(pictures / "paper.pdf", 5).read_bytes()
+    (pictures / "torn.pdf").write_bytes(b"%PDF-1.7 and no more")
+    packed = archive(tmp_path / "a.zip", {"b.pdf": data})
+    found = [(i.source, i.page, i.is_page) for i in Inputs([str(pictures), packed], pages=(2, 9))]
+    assert found == [
+        *((f"{pictures}/000.png", page, False) for page in range(2, 10)),
+        *((f"{pictures}/paper.pdf", page, True) for page in range(2, 6)),
+        (f"{pictures}/torn.pdf", 1, False),
+        *((f"{packed}/b.pdf", page, True) for page in range(2, 6)),
+    ]
+    inputs = Inputs([str(pictures), packed])
+    outs = [tmp_path / "o.jsonl", tmp_path / "o.sdf", tmp_path / "o.csv"]
+    for resumed in (0, 12):
+        done = batch(inputs, outs, Stub, workers=2)
+        assert (done.pictures, done.resumed) == (12, resumed)
+        assert done.failures == {"PictureError": 1}
+        rows = readings(outs[0])
+        drawn = [r["page"] for r in rows if r["source"].endswith("paper.pdf")]
+        assert drawn == [1, 2, 2, 4, 5, 5]  # nothing is drawn on the third
+        assert [r["page"] for r in rows if r["source"] == f"{packed}/b.pdf"] == drawn
+        assert rows[1]["box"] == [1.0, 2.0, 3.0, 4.0]
+        assert len(list(Chem.SDMolSupplier(str(outs[1])))) == 1 + 2 * len(drawn)
+        assert table(outs[2])[1]["x1"] == "3.0"
+        assert "broken PDF" in next(r["error"] for r in rows if r["error"])
+
+
+def test_a_page_that_kills_its_worker_is_a_row(tmp_path: Path) -> None:
+    inputs = Inputs([str(pdf(tmp_path / "paper.pdf", 2))])
+    done = batch(inputs, [tmp_path / "o.jsonl"], Killed, workers=1)
+    assert done.failures == {"WorkerDied": 2}
+    rows = readings(tmp_path / "o.jsonl")
+    assert [(r["page"], r["error_type"]) for r in rows] == [(1, "WorkerDied"), (2, "WorkerDied")]
+    again = batch(inputs, [tmp_path / "o.jsonl"], Stub, workers=1, retry=True)
+    assert (again.resumed, len(again.failures)) == (0, 0)
+
+
+class Killed(Stub):
+    """Dies on every page."""
+
+    def find(self, source: Any, pages: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_run_of_an_archive_with_a_broken_end(tmp_path: Path) -> None:
     path = Path(archive(tmp_path / "a.tar", {f"{i}.png": b"x" * 700 for i in range(8)}))
     path.write_bytes(path.read_bytes()[:6000])
@@ -690,7 +741,7 @@ def test_command(
     assert len(table(Path(out))) == 3
     assert gzip.decompress(Path(more).read_bytes()).count(b"$$$$") == 3
     (pictures / "z.png").write_bytes(b"bad")
-    (pictures / "paper.pdf").write_bytes(b"x")
+    (pictures / "paper.docx").write_bytes(b"x")
     listed = tmp_path / "list"
     listed.write_text(f"{pictures}\n")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -700,7 +751,7 @@ def test_command(
     assert "1 not read (1 PictureError)" in said.err
     assert f"molgaze: {pictures}/z.png: not a picture\n" in said.err
     assert f"molgaze: {pictures}: 1 file was skipped" in said.err
-    assert "(1 .pdf)" in said.err
+    assert "(1 .docx)" in said.err
     monkeypatch.undo()
     monkeypatch.setattr("molgaze.reader.Reader", stub.reader)
     assert molgaze([*line, "-q"]) == 1

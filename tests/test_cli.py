@@ -210,7 +210,7 @@ def test_all_pages_are_read_and_count_from_1(call: Run, folder: Path) -> None:
 
 def test_archives_and_what_is_skipped(call: Run, folder: Path) -> None:
     with zipfile.ZipFile("x.zip", "w") as packed:
-        for name in ("a.png", "bad.png", "notes.txt", "paper.pdf"):
+        for name in ("a.png", "bad.png", "notes.txt", "paper.svg"):
             packed.writestr(name, (folder / "a.png").read_bytes() if name != "bad.png" else b"no")
     with tarfile.open("x.tar.gz", "w:gz") as packed:
         packed.add("a.png")
@@ -220,11 +220,13 @@ def test_archives_and_what_is_skipped(call: Run, folder: Path) -> None:
     assert told[0].startswith("molgaze: x.zip/bad.png: not a picture of a known format")
     assert told[1] == (
         "molgaze: x.zip: 2 files were skipped: their names are not those of pictures "
-        "(1 .txt, 1 .pdf)"
+        "(1 .txt, 1 .svg)"
     )
-    (folder / "sub" / "paper.PDF").touch()
+    (folder / "sub" / "photo.HEIC").touch()
     _, _, err = call("read", "sub")
-    assert err == ("molgaze: sub: 1 file was skipped: its name is not that of a picture (1 .pdf)\n")
+    assert err == (
+        "molgaze: sub: 1 file was skipped: its name is not that of a picture (1 .heic)\n"
+    )
     assert call("read", "sub", "-q")[2] == ""
 
 
@@ -268,12 +270,12 @@ def test_parquet_and_compressed_files(call: Run, folder: Path) -> None:
 
 
 def test_what_is_no_picture_says_what_to_do(call: Run, folder: Path) -> None:
-    (folder / "paper.pdf").write_bytes(b"%PDF-1.7\n")
+    (folder / "paper").write_bytes(b"%PDF-1.7\n")
     for name, said in (
         ("https://example.org/a.png", refusals.ADDRESS),
         ("CC(=O)Oc1ccccc1C(=O)O", refusals.STRING),
         ("gone.png", refusals.MISSING),
-        ("paper.pdf", refusals.PDF),
+        ("paper", refusals.PDF),
     ):
         assert call("read", name) == (1, "", f"molgaze: {name}: {said}\n")
 

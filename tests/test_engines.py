@@ -92,6 +92,22 @@ def test_pieces_of_uris_and_tables(tmp_path: Path) -> None:
         list(pieces([str(tmp_path / "a.tar.gz")]))
 
 
+def test_pieces_of_documents(tmp_path: Path) -> None:
+    frames = [Image.new("L", (300, 200), 255) for _ in range(2)]
+    frames[0].save(tmp_path / "a.pdf", save_all=True, append_images=frames[1:])
+    (tmp_path / "b.pdf").write_bytes(b"%PDF-1.7 broken")
+    found = list(pieces([f"file://{tmp_path}"]))
+    assert [p.path[-5:] for p in found] == ["a.pdf", "b.pdf"]
+    table = ReadPieces(Stub)(pa.table({"path": [p.path for p in found], "group": [-1, -1]}))
+    rows = [(r["source"][-5:], r["page"], r["error_type"]) for r in table.to_pylist()]
+    assert rows == [
+        ("a.pdf", 1, None),
+        ("a.pdf", 2, None),
+        ("a.pdf", 2, None),
+        ("b.pdf", 1, "PictureError"),
+    ]
+
+
 def test_a_node_without_weights_is_told_of() -> None:
     with pytest.raises(WorkerError, match="no weights"):
         ReadPieces(partial(Stub, broken="no weights"))

@@ -32,8 +32,10 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from .cores import cores
+from .document import Document, is_pdf
 from .files import TABLES, answered, arrow, clear_drafts, form_of, row, write
 from .inputs import TIFFS, Inputs, Item, tiff_pages
+from .picture import PictureError
 from .reading import MIN_CONFIDENCE, Reading
 from .workers import TIMEOUT, Factory, Workers, failure
 
@@ -163,13 +165,14 @@ class Journal:
             return None
         return int(self._offsets[at])
 
-    def add(self, key: bytes, reading: Reading) -> int:
-        """Append a row; its offset.
+    def add(self, key: bytes, reading: Reading | Sequence[Reading]) -> int:
+        """Append a row, which for a page holds the readings of all that is drawn; its offset.
 
         Raises:
             OSError: no space, for one; the journal is as it was before.
         """
-        line = json.dumps({"key": key.hex(), **row(reading)}, allow_nan=False)
+        kept = row(reading) if isinstance(reading, Reading) else {"drawings": [*map(row, reading)]}
+        line = json.dumps({"key": key.hex(), **kept}, allow_nan=False)
         return self._append(line.encode("ascii") + b"\n")
 
     def _append(self, line: bytes) -> int:
@@ -188,7 +191,16 @@ class Journal:
         return offset
 
     def at(self, offset: int) -> Reading:
-        """The reading of the row there.
+        """The reading of the row there, which is that of one picture.
+
+        Raises:
+            JournalError: the row is damaged.
+        """
+        (found,) = self.all_at(offset)
+        return found
+
+    def all_at(self, offset: int) -> list[Reading]:
+        """The readings of the row there: one of a picture, any number of a page.
 
         Raises:
             JournalError: the row is damaged.
@@ -197,7 +209,7 @@ class Journal:
         try:
             kept = json.loads(self._rows.readline())
             del kept["key"]
-            return Reading.from_dict(kept)
+            return [Reading.from_dict(one) for one in kept.get("drawings", [kept])]
         except (ValueError, KeyError, TypeError) as err:
             raise JournalError(f"{self.path}: damaged at byte {offset}: use --restart") from err
 
@@ -224,7 +236,8 @@ def _locked(path: Path) -> BaseFileLock:
 def read_rows(
     pictures: Iterable[tuple[Any, ...]], workers: Workers, least: float = MIN_CONFIDENCE
 ) -> Iterator[dict[str, Any]]:
-    """Rows of pictures, those that cannot be read among them; one for each page of a TIFF.
+    """Rows of pictures, those that cannot be read among them; one for each page of a TIFF, and one
+    for each molecule that is drawn in a PDF.
 
     Args:
         pictures: names, contents or the error why there are none, and ids if there are any.
@@ -239,6 +252,17 @@ def read_rows(
         if isinstance(content, Exception):
             yield row(replace(failure(source, 1, content), id=id))
             continue
+        if is_pdf(content[:1024]):
+            try:
+                with Document(content) as document:
+                    number = len(document)
+            except PictureError as err:
+                yield row(replace(failure(source, 1, err), id=id))
+                continue
+            for page in range(1, number + 1):
+                for found in workers.read_page(source, page, content):
+                    yield row(found.judged(least))
+            continue
         number = tiff_pages(io.BytesIO(content)) if source.lower().endswith(TIFFS) else 1
         for page in range(1, number + 1):
             yield row(replace(workers.read(source, page, content), id=id).judged(least))
@@ -252,7 +276,7 @@ class Summary:
     """What a run did.
 
     Attributes:
-        pictures: rows of the tables.
+        pictures: pictures and pages that were read; a page may have any number of rows.
         resumed: of these, rows that were in the journal before.
         failures: type of error -> rows; ``no molecule`` and ``length`` count as such.
         review: rows that were read, but not surely enough.
@@ -329,7 +353,11 @@ def batch(
         if not stop.signal:
             write_tables(
                 targets,
-                lambda: (answered(log.at(offset)).judged(least) for offset in rows),
+                lambda: (
+                    answered(reading).judged(least)
+                    for offset in rows
+                    for reading in log.all_at(offset)
+                ),
                 lambda reading: summary.counted(reading, told),
                 header,
             )
@@ -370,6 +398,9 @@ def check_outputs(targets: Sequence[Path], journal: str | os.PathLike[str] | Non
             arrow()
 
 
+Found = Reading | tuple[Reading, ...]  # of a picture, or of a page
+
+
 def _read_all(
     items: Iterable[Item],
     log: Journal,
@@ -381,20 +412,24 @@ def _read_all(
 ) -> array[int]:
     """Read what the journal does not hold; the offsets of all rows in the order of the inputs."""
     rows = array("q")
-    done: queue.SimpleQueue[tuple[int, bytes, Reading | BaseException]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, bytes, Found | BaseException]] = queue.SimpleQueue()
     under_way = 0
 
     def work(place: int, key: bytes, item: Item, content: str | bytes) -> None:
         try:
-            found = pool.read(item.source, item.page, content)
-            done.put((place, key, replace(found, id=item.id)))
+            found: Found
+            if item.is_page:
+                found = pool.read_page(item.source, item.page, content)
+            else:
+                found = replace(pool.read(item.source, item.page, content), id=item.id)
+            done.put((place, key, found))
         except BaseException as err:
             done.put((place, key, err))
 
     def keep() -> None:
         nonlocal under_way
         place, key, reading = done.get()
-        if not isinstance(reading, Reading):
+        if isinstance(reading, BaseException):
             raise reading
         rows[place] = log.add(key, reading)
         under_way -= 1

@@ -20,7 +20,7 @@ from typing import Any
 
 from .batch import UNLUCKY, JournalError, Summary, header_of, read_rows, write_tables
 from .files import answered, arrow, parquet_schema, storable
-from .inputs import ARCHIVES, PICTURES, Inputs, column_of, id_column_of
+from .inputs import ARCHIVES, Inputs, column_of, id_column_of, is_picture
 from .picture import MAX_BYTES
 from .reading import MIN_CONFIDENCE, Reading
 from .workers import TIMEOUT, Factory, Workers
@@ -132,7 +132,7 @@ def pieces(names: Sequence[str], recursive: bool = False) -> Iterator[Piece]:
                 found = sorted(
                     root + f.path
                     for f in inside
-                    if f.type == fs.FileType.File and f.path.lower().endswith(PICTURES)
+                    if f.type == fs.FileType.File and is_picture(f.path)
                 )
         elif not name.lower().endswith((".parquet", *ARCHIVES)):
             here = Inputs([os.path.abspath(name)], None, recursive)

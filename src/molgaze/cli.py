@@ -290,7 +290,7 @@ def _input_options() -> argparse.ArgumentParser:
         "files",
         nargs="*",
         metavar="INPUT",
-        help="picture, folder, glob, ZIP or TAR archive, Parquet or Arrow table",
+        help="picture, PDF, folder, glob, ZIP or TAR archive, Parquet or Arrow table",
     )
     group = parser.add_argument_group("inputs")
     group.add_argument("--files-from", metavar="LIST", help="a file of inputs, one a line, or -")
@@ -416,7 +416,7 @@ def _read(args: argparse.Namespace) -> int:
     if form == "mol" and not inputs.is_one_file:
         raise _CommandError(USAGE, "a mol file holds one molecule: give one picture, or use sdf")
     reader = _reader(args)
-    alone = inputs.is_one_file and sum(1 for _ in inputs) == 1
+    alone = inputs.is_one_file and [item.is_page for item in inputs] == [False]
     shown = sys.stderr.isatty() and (args.output is not None or not sys.stdout.isatty())
     bar = Progress(inputs, shown and not alone and not (args.quiet or args.no_progress))
     watch = _Watch(bar, args.min_confidence, args.quiet)
@@ -438,17 +438,21 @@ def _read(args: argparse.Namespace) -> int:
 
 
 def _readings(reader: Reader, inputs: Inputs) -> Iterator[Reading]:
-    """One reading for each picture, whatever happens to it."""
-    from .workers import failure, named, read  # noqa: PLC0415
+    """One reading for each picture and each molecule on a page, whatever happens to it."""
+    from .workers import failure, named, read, read_page  # noqa: PLC0415
 
     for item in inputs:
         try:
             content = item.load()
         except Exception as err:  # whatever a broken archive makes its library raise
-            found = failure(item.source, item.page, err, reader.info.get("model"))
+            yield named(
+                failure(item.source, item.page, err, reader.info.get("model")), item.source, item.id
+            )
+            continue
+        if item.is_page:
+            yield from read_page(reader, item.source, item.page, content)
         else:
-            found = read(reader, item.source, item.page, content)
-        yield named(found, item.source, item.id)
+            yield named(read(reader, item.source, item.page, content), item.source, item.id)
 
 
 def _batch(args: argparse.Namespace) -> int:

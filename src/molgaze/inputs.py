@@ -26,6 +26,7 @@ from itertools import count
 from pathlib import PurePath
 from typing import IO, Any
 
+from .document import Document, is_pdf
 from .files import arrow
 from .picture import MAX_BYTES, PictureError
 
@@ -33,7 +34,9 @@ PICTURES = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"),
     *(".ppm", ".pgm", ".pbm"),
 )
-"""Looked for in folders and archives; a file that is named is opened whatever its suffix."""
+DOCUMENTS = (".pdf",)
+"""With these, looked for in folders and archives; a file that is named is opened whatever its
+suffix, but only one with this suffix is read page by page for all that is drawn on a page."""
 TIFFS = (".tif", ".tiff")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 TABLES = (".parquet", ".arrow", ".feather")
@@ -52,6 +55,7 @@ class Item:
         stamp: size and time of its file, and its place in it: another one is another picture.
         load: gives a path or the bytes; may raise anything, and holds only until the next item.
         id: what a table calls it.
+        is_page: True for a page of a document, on which any number of molecules may be drawn.
     """
 
     source: str
@@ -59,6 +63,7 @@ class Item:
     stamp: str
     load: Callable[[], str | bytes]
     id: str | None = None
+    is_page: bool = False
 
     @property
     def key(self) -> bytes:
@@ -96,7 +101,11 @@ class Inputs:
         for name in self.named():
             if name == STANDARD_INPUT and self.standard_input is not None:
                 data = self.standard_input
-                yield from self._pages(name, "", tiff_pages(io.BytesIO(data)), partial(bytes, data))
+                load = partial(bytes, data)
+                if is_pdf(data[:1024]):
+                    yield from self._document(name, "", data, load)
+                else:
+                    yield from self._pages(name, "", tiff_pages(io.BytesIO(data)), load)
             elif os.path.isdir(name):
                 yield from self._folder(name)
             elif glob.has_magic(name) and not os.path.exists(name):
@@ -131,7 +140,7 @@ class Inputs:
         for path, folders, files in os.walk(folder):
             folders[:] = sorted(f for f in folders if self.recursive and not f.startswith("."))
             for file in sorted(files):
-                if _is_picture(file):
+                if is_picture(file):
                     found += 1
                     yield from self._file(os.path.join(path, file))
                 elif not file.startswith("."):
@@ -145,14 +154,31 @@ class Inputs:
             self.skipped[holder] = skipped
 
     def _pages(
-        self, source: str, stamp: str, number: int, load: Callable[[], str | bytes]
+        self,
+        source: str,
+        stamp: str,
+        number: int,
+        load: Callable[[], str | bytes],
+        is_page: bool = False,
     ) -> Iterator[Item]:
         """The pages that are wanted of a file with so many."""
         first, last = self.pages or (1, number)
-        if number > 1:  # only of a TIFF is the number known; of others each page is tried
+        if number > 1 or is_page:  # of other files the number is not known: each page is tried
             last = min(last, max(number, first))
         for page in range(first, last + 1):
-            yield Item(source, page, stamp, load)
+            yield Item(source, page, stamp, load, is_page=is_page)
+
+    def _document(
+        self, source: str, stamp: str, content: str | bytes, load: Callable[[], str | bytes]
+    ) -> Iterator[Item]:
+        """The pages that are wanted of a PDF."""
+        try:
+            with Document(content) as document:
+                number = len(document)
+        except PictureError as err:
+            yield _broken(source, stamp, err)
+            return
+        yield from self._pages(source, stamp, number, load, is_page=True)
 
     def _file(self, path: str) -> Iterator[Item]:
         suffix = path.lower()
@@ -171,6 +197,9 @@ class Inputs:
         elif suffix.endswith(TABLES):
             arrow()  # the extra is missing for all such files alike
             found = _table(path, stamp, self.column, self.id_column)
+        elif suffix.endswith(DOCUMENTS):
+            yield from self._document(path, stamp, path, partial(str, path))
+            return
         else:
             pages = 1
             if suffix.endswith(TIFFS):
@@ -189,7 +218,7 @@ class Inputs:
             for info in archive.infolist():
                 if info.is_dir() or info.filename.startswith("__MACOSX/"):
                     continue
-                if not _is_picture(info.filename):
+                if not is_picture(info.filename):
                     skipped[_suffix(info.filename)] += 1
                     continue
                 name = f"{path}/{info.filename}"
@@ -207,7 +236,7 @@ class Inputs:
                 archive.members.clear()  # type: ignore[attr-defined]  # would grow with the archive
                 if not info.isfile():
                     continue
-                if not _is_picture(info.name):
+                if not is_picture(info.name):
                     skipped[_suffix(info.name)] += 1
                     continue
                 name = f"{path}/{info.name}"
@@ -224,7 +253,7 @@ class Inputs:
 
     def _member(self, source: str, stamp: str, load: Callable[[], bytes]) -> Iterator[Item]:
         """The pages of one member of an archive."""
-        if not source.lower().endswith(TIFFS):
+        if not source.lower().endswith((*TIFFS, *DOCUMENTS)):
             yield from self._pages(source, stamp, 1, load)
             return
         try:
@@ -232,11 +261,16 @@ class Inputs:
         except Exception as err:
             yield _broken(source, stamp, err)
             return
+        if source.lower().endswith(DOCUMENTS):
+            yield from self._document(source, stamp, data, lambda: data)
+            return
         yield from self._pages(source, stamp, tiff_pages(io.BytesIO(data)), lambda: data)
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(PICTURES) and not name.rpartition("/")[2].startswith(".")
+def is_picture(name: str) -> bool:
+    """Whether a file is looked for in folders and archives, by its name."""
+    is_hidden = name.rpartition("/")[2].startswith(".")
+    return name.lower().endswith((*PICTURES, *DOCUMENTS)) and not is_hidden
 
 
 def _suffix(name: str) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 LONGEST_NAME = 200  # characters of a name that is no file; longer ones are cut in messages
 
 PDF = (
-    "is a PDF: make pictures of its drawings first, one molecule in each, for example with "
-    "`pdftoppm -r 300 -png paper.pdf page`, and give those"
+    "is a PDF, which is read page by page: `molgaze read` and `molgaze batch` do it if its name "
+    "ends in .pdf, and in Python Reader.find does"
 )
 SVG = "is an SVG drawing: save it as PNG first, for example with Inkscape or `rsvg-convert`"
 HEIC = "is a HEIC or AVIF photograph: save it as JPEG or PNG first, in the program that shows it"

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -74,6 +74,9 @@ class Reads(Protocol):
     def read(self, source: str | bytes, *, page: int) -> Reading:
         """As :meth:`molgaze.Reader.read`."""
 
+    def find(self, source: str | bytes, pages: Iterable[int]) -> Iterable[Reading]:
+        """As :meth:`molgaze.Reader.find`."""
+
 
 Factory = Callable[[], Reads]  # picklable, of a module: called once in every worker
 Task = Callable[[Reads], Answer]  # picklable too; must not raise
@@ -107,6 +110,23 @@ def named(reading: Reading, source: str, id: str | None = None) -> Reading:
     if said is not None:
         said = f"{source}: {said.removeprefix(f'{reading.source}: ')}"
     return replace(reading, source=source, error=said, id=id)
+
+
+def read_page(reader: Reads, source: str, page: int, content: str | bytes) -> tuple[Reading, ...]:
+    """A reading for each molecule that is drawn on a page, whatever happens to it.
+
+    Args:
+        reader: of this process.
+        source: name of the document in the results.
+        page: its number, from 1.
+        content: a path, or the bytes of a file.
+    """
+    began = time.perf_counter()
+    try:
+        return tuple(named(found, source) for found in reader.find(content, [page]))
+    except Exception as err:
+        ms = (time.perf_counter() - began) * 1000
+        return (failure(source, page, err, reader.info.get("model"), ms, is_fault(err)),)
 
 
 def is_fault(err: Exception) -> bool:
@@ -412,9 +432,29 @@ class Workers:
             WorkerError: no process could be started.
         """
 
-        def act(worker: Worker) -> Reading:
+        task = partial(read, source=source, page=page, content=content)
+        found = self._asked(task, source, page)
+        return found if isinstance(found, Reading) else found[0]
+
+    def read_page(self, source: str, page: int, content: str | bytes) -> tuple[Reading, ...]:
+        """A reading for each molecule on a page, whatever happens to it or to its worker.
+
+        Raises:
+            WorkerError: no process could be started.
+        """
+        found = self._asked(
+            partial(read_page, source=source, page=page, content=content), source, page
+        )
+        return (found,) if isinstance(found, Reading) else found
+
+    def _asked(
+        self, task: Task[Reading | tuple[Reading, ...]], source: str, page: int
+    ) -> Reading | tuple[Reading, ...]:
+        """What a worker answers; the reading of a failure if two were lost over it."""
+
+        def act(worker: Worker) -> Reading | tuple[Reading, ...]:
             try:
-                return worker.ask(partial(read, source=source, page=page, content=content))
+                return worker.ask(task)
             except LostError as lost:
                 return failure(source, page, lost, worker.info.get("model"))
 
