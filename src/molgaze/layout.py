@@ -37,6 +37,7 @@ ARROW = 4.2  # letters: a straight line by itself that is longer is no bond
 WIDEST = 8.0  # letters: of what may be letters that touch
 WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
 GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
+FEW_SPECKS = 0.1  # of the components: a page with fewer is clean
 EDGE = 2  # px round a component that belong to it
 MAX_REGIONS = 300  # of a page, the largest first
 
@@ -97,6 +98,8 @@ class Layout:
         for size, least in ((self.letter, 0.35), (2 * self.letter, 0.6)):
             self.is_text |= self._text(size, least * size)
         is_speck = parts.areas < max(3.0, (0.12 * self.letter) ** 2)
+        if np.count_nonzero(is_speck) < max(FEW_SPECKS * len(parts), 30):
+            is_speck[:] = False  # the dots and dashes of a clean page mean something
         length, breadth, _ = _sticks(parts)
         is_arrow = (length > ARROW * self.letter) & (breadth < max(0.35 * self.letter, 4.0))
         self.is_loose = ~(self.is_text | self.is_thick | is_speck | is_arrow)
@@ -152,14 +155,15 @@ class Layout:
             seeded[group[self.is_seed[members]]] = True
             order = np.argsort(group, kind="stable")
             ends = np.cumsum(np.bincount(group, minlength=len(groups)))
+            starts = np.r_[0, ends[:-1]] if len(ends) else ends
             boxes = np.array(
                 [
                     _around(self.parts.boxes[members[order[a:b]]])
-                    for a, b in zip(np.r_[0, ends[:-1]], ends, strict=True)
+                    for a, b in zip(starts, ends, strict=True)
                 ]
             ).reshape(-1, 4)
             for k in np.flatnonzero(seeded):
-                own = members[order[ends[k - 1] if k else 0 : ends[k]]]
+                own = members[order[starts[k] : ends[k]]]
                 # Loose letters in its box, such as those in the middle of a large ring.
                 lone = ~seeded & _within(boxes, boxes[k])
                 if lone.any():
