@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from molgaze import Reader
-from molgaze.gaze import Walk
+from molgaze.gaze import Gaze, Walk
 from molgaze.judge import judge
 from molgaze.picture import load
-from molgaze.reader import Candidate, _looked_again, understood
+from molgaze.reader import LOOKS, Candidate, _looked_again, understood
 from molgaze.scale import Picture
 
 DRAWING = np.full((120, 200), 255, np.uint8)
@@ -150,6 +150,23 @@ def test_the_gaze_is_sent_back_to_ink_that_it_passed_over_as_often_as_is_allowed
     done = Looks(np.array([(x, 5) for x in range(2, 6)]))
     assert _looked_again(done, read, 4) is read  # type: ignore[arg-type]
     assert not done.sent
+
+
+def test_every_walk_is_looked_at_again_unless_that_is_left_out(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def looked_again(_: Gaze, walk: Walk, most: int) -> Walk:
+        looks.append(most)
+        return walk
+
+    monkeypatch.setattr("molgaze.reader._looked_again", looked_again)
+    reader.read(molecule_picture())
+    assert looks[0] == LOOKS
+    looks.clear()
+    Reader(device="cpu", threads=1, without=["second look"]).read(molecule_picture())
+    assert looks == []
 
 
 # --- the whole reader, with whatever weights ship ---
