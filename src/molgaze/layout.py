@@ -37,6 +37,7 @@ ARROW = 4.2  # letters: a straight line by itself that is longer is no bond
 WIDEST = 8.0  # letters: of what may be letters that touch
 WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
 GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
+MIDDLE = 1  # of them, the usual one
 FEW_SPECKS = 0.1  # of the components: a page with fewer is clean
 EDGE = 2  # px round a component that belong to it
 MAX_REGIONS = 300  # of a page, the largest first
@@ -52,7 +53,7 @@ class Region:
     Attributes:
         box: left, top, right, bottom of its ink, in pixels of the page's ink map.
         parts: (K,) int64, the components that belong to it.
-        gap: the index of the gap in `GAPS` by which they hang together.
+        gap: the index of the gap in `GAPS` by which they hang together; `MIDDLE` if that is one.
     """
 
     box: Box
@@ -169,7 +170,9 @@ class Layout:
                 if lone.any():
                     own = np.sort(np.concatenate([own, members[lone[group]]]))
                 box = _around(self.parts.boxes[own])
-                found.setdefault(own.tobytes(), Region(tuple(box.tolist()), own, number))
+                key = own.tobytes()
+                if key not in found or number == MIDDLE:
+                    found[key] = Region(tuple(box.tolist()), own, number)
         regions = sorted(found.values(), key=lambda r: -_area(r.box))
         return regions[:MAX_REGIONS]
 

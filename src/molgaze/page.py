@@ -20,7 +20,7 @@ from rdkit import Chem
 
 from .document import Document, Page
 from .gaze import MAX_CELLS, Net, WeightsError
-from .layout import Layout, Region
+from .layout import MIDDLE, Layout, Region
 from .numbering import numbers
 from .picture import PictureError, Source
 from .reading import Reading
@@ -92,8 +92,8 @@ def findings(net: Net, layout: Layout) -> list[Finding]:
         own = set(region.parts.tolist())
         inner = [f for f in outer if not own.isdisjoint(f.region.parts.tolist())]
         if len(inner) == 1 and _is_same_drawing(inner[0], region):
-            # One drawing at two gaps: the middle gap is the usual one.
-            if abs(region.gap - 1) > abs(inner[0].region.gap - 1):
+            # One drawing at two gaps: the middle gap is the usual one, else the wider.
+            if inner[0].region.gap == MIDDLE:
                 continue
             inner = inner[0].inner
         outer = [f for f in outer if f not in inner and own.isdisjoint(f.region.parts.tolist())]

@@ -1,0 +1,200 @@
+"""Pages through the reader with the shipped weights; which molecules are read is not looked at."""
+
+import json
+import zlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from paper import HEXAGON, WORDS, Sheet, overlap, pdf, scan
+from PIL import Image
+
+from molgaze import Reader
+from molgaze.gaze import WeightsError
+from molgaze.page import HEAD, apart, find, moved
+from molgaze.picture import PictureError
+from molgaze.reading import Reading
+
+SMILES = ["CC(=O)Oc1ccccc1C(=O)O", "CN1CCCC1c1cccnc1", "OCc1ccc(Cl)cc1C#N", "CCN(CC)C(=O)CBr"]
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return Reader(threads=1)
+
+
+def paper():
+    """A page of an article: text, four drawings with numbers, a table, a plot."""
+    sheet = Sheet(1240, 1650)
+    sheet.text(80, 60, WORDS * 2)
+    for k, smiles in enumerate(SMILES):
+        x, y = 120 + 560 * (k % 2), 380 + 240 * (k // 2)
+        sheet.molecule(smiles, x, y, bond=36, size=20)
+        left, _, right, bottom = sheet.boxes[-1]
+        sheet.text((left + right) // 2 - 12, bottom + 22, [f"{k + 1}a"])
+    sheet.table(80, 880, 5, 4)
+    sheet.plot(720, 860)
+    sheet.text(80, 1220, WORDS * 3)
+    return sheet
+
+
+def found_all(readings, boxes, unit=1.0):
+    """Whether each box was found within 3 pixels, and nothing else."""
+    found = [tuple(v * unit for v in r.box) for r in readings]
+    assert len(found) == len(boxes)
+    for box in boxes:
+        best = max(found, key=lambda f: overlap(f, box))
+        assert np.abs(np.array(best) - np.array(box)).max() <= 3
+
+
+def test_the_shipped_weights_have_a_head_for_pages(reader):
+    assert HEAD in reader._net.metadata
+
+
+def test_all_drawings_of_a_page_and_nothing_else(reader):
+    sheet = paper()
+    readings = list(reader.find(sheet.pixels))
+    found_all(readings, sheet.boxes)
+    assert [r.page for r in readings] == [1] * 4
+    assert all(r.found > 0.5 for r in readings)
+    # from the first row to the second, from left to right
+    assert [r.box[0] < 600 for r in readings] == [True, False, True, False]
+
+
+def test_a_scan_in_a_pdf_has_places_in_points(reader):
+    sheet = paper()
+    readings = list(reader.find(scan(sheet.image.resize((1500, 2000)))))
+    # the page is 300 points wide, and was drawn 1240 pixels wide
+    boxes = [np.array(b) * np.tile([300 / 1240, 400 / 1650], 2) for b in sheet.boxes]
+    assert len(readings) == 4
+    for box in boxes:
+        assert min(np.abs(np.array(r.box) - box).max() for r in readings) < 1.0
+    for r in readings:
+        places = np.array(r.places)
+        assert (places > np.array(r.box[:2]) - 2).all()
+        assert (places < np.array(r.box[2:]) + 2).all()
+
+
+def test_molfiles_lie_on_the_page(reader):
+    sheet = paper()
+    for r in reader.find(sheet.pixels):
+        if r.mol is None:
+            continue
+        xy = r.mol.GetConformer().GetPositions()[:, :2] * [1, -1]
+        assert (xy > np.array(r.box[:2]) - 12).all()
+        assert (xy < np.array(r.box[2:]) + 12).all()
+
+
+def test_pages_without_molecules_give_nothing(reader):
+    sheet = Sheet(1240, 1650)
+    sheet.text(80, 60, ["A Headline in Large Letters"], 44)
+    sheet.text(80, 160, WORDS * 3)
+    sheet.table(80, 560, 8, 5)
+    sheet.plot(120, 900)
+    sheet.plot(680, 900, 300, 200)
+    sheet.text(80, 1300, WORDS * 2)
+    assert list(reader.find(sheet.pixels)) == []
+    assert list(reader.find(np.full((900, 700), 255, np.uint8))) == []
+
+
+def test_numbers_from_the_text_layer(reader):
+    sheet = Sheet(1250, 1667)
+    sheet.molecule(SMILES[0], 200, 300, bond=36, size=20)
+    sheet.molecule(SMILES[1], 700, 300, bond=36, size=20)
+    left, _, _, bottom = (v * 300 / 1250 for v in sheet.boxes[0])
+    words = f"BT /F 6 Tf {left + 10} {400 - bottom - 10} Td (12a) Tj ET"
+    drawn = f"q 300 0 0 400 0 0 cm /I0 Do Q {words}"
+    readings = list(reader.find(pdf([drawn], images=[image_of(sheet.image)])))
+    assert [r.number for r in readings] == ["12a", None]
+
+
+def image_of(image):
+    """What a PDF keeps of a grey picture."""
+    entries = f"/Width {image.width} /Height {image.height} /ColorSpace /DeviceGray "
+    return entries + "/BitsPerComponent 8 /Filter /FlateDecode", zlib.compress(image.tobytes())
+
+
+def test_pages_that_are_wanted_and_pages_that_are_broken(reader):
+    good = pdf([HEXAGON] * 3)
+    assert {r.page for r in reader.find(good, pages=[2])} <= {2}
+    (fault,) = reader.find(good, pages=[9])
+    assert fault.page == 9
+    assert fault.error_type == "PictureError"
+    assert "no page 9" in fault.error
+    with pytest.raises(PictureError):
+        list(reader.find(b"%PDF-1.4 broken"))
+
+
+def test_weights_without_a_head_say_so(reader):
+    headless = SimpleNamespace(metadata={})
+    with pytest.raises(WeightsError, match="export"):
+        list(find(headless, reader.read, paper().pixels))
+
+
+def grid(*smiles):
+    sheet = Sheet(440 * len(smiles), 300)
+    for k, s in enumerate(smiles):
+        sheet.molecule(s, 60 + 420 * k, 70, bond=36, size=20)
+    return sheet
+
+
+def test_several_molecules_of_one_picture_are_apart(reader):
+    sheet = grid(*SMILES[:3])
+    readings = reader.read_apart(sheet.pixels)
+    found_all(readings, sheet.boxes)
+
+
+def test_one_molecule_stays_one(reader):
+    sheet = grid(SMILES[0])
+    (reading,) = reader.read_apart(sheet.pixels)
+    assert reading == Reading.from_dict({**reading.to_dict(), "box": None})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ("CCCC[N+](C)(C)Cc1ccccc1", "Cc1ccc(S(=O)(=O)[O-])cc1", 1),  # charges cancel
+        ("CN1CCC(c2ccccc2)CC1", "O=C(O)C=CC(=O)O", 1),  # a base and its acid
+        ("CN1CCC(c2ccccc2)CC1", "O=C(O)c1ccncc1", 2),
+    ],
+)
+def test_a_salt_is_one_molecule(reader, one, other, count):
+    """Told by what is read, so the reader is told what to read."""
+    sheet = grid(one, other)
+
+    def read(pixels):
+        xs = np.nonzero(pixels.min(0) < 128)[0]
+        width = xs.max() - xs.min()
+        widths = [b[2] - b[0] for b in sheet.boxes]
+        smiles = one if abs(width - widths[0]) < abs(width - widths[1]) else other
+        return Reading(smiles=smiles, confidence=0.8)
+
+    whole = Reading(smiles=f"{one}.{other}", confidence=0.5, scale=36.0)
+    readings = apart(reader._net, read, sheet.image, 1, whole)
+    assert len(readings) == count
+
+
+def test_a_molfile_is_moved():
+    v2000 = "\n  x\n\n  1  0  0  0  0  0            999 V2000\n" + (
+        "   10.0000  -20.0000    0.0000 C   0  0\nM  END\n"
+    )
+    assert "   55.0000  -60.0000    0.0000 C" in moved(v2000, (100, 100), 2.0)
+    v3000 = "\n  x\n\n  0  0  0     0  0            999 V3000\nM  V30 BEGIN ATOM\n" + (
+        "M  V30 1 C 10 -20 0 0\nM  V30 END ATOM\nM  END\n"
+    )
+    assert "M  V30 1 C 55.000000 -60.000000 0 0" in moved(v3000, (100, 100), 2.0)
+
+
+def test_readings_of_pages_are_rows_and_json(reader):
+    sheet = grid(*SMILES[:2])
+    for r in reader.find(sheet.pixels):
+        kept = json.loads(json.dumps(r.to_dict()))
+        assert Reading.from_dict(kept) == r
+        row = r.row()
+        assert [row[k] for k in ("x0", "y0", "x1", "y1")] == list(r.box)
+
+
+def test_a_turned_page_is_found_all_the_same(reader):
+    sheet = paper()
+    turned = sheet.image.rotate(-1.0, Image.Resampling.BICUBIC, fillcolor=255)
+    assert len(list(reader.find(np.asarray(turned)))) == 4
