@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import gaze, walk
+from ..files import whole
 from ..molecule import MoleculeError, molecule
 from ..picture import PictureError
 from ..reader import Reader
@@ -243,10 +244,9 @@ def export(
         _write(StepGraph(model), Path(rough) / "step.onnx", _step_shapes(model), notes)
         _compare(model, Path(rough), inks)
         folder.mkdir(parents=True, exist_ok=True)
-        for file in ("encoder.onnx", "step.onnx"):
-            shutil.move(Path(rough) / file, folder / (file + ".tmp"))
-        for file in ("encoder.onnx", "step.onnx"):
-            (folder / (file + ".tmp")).replace(folder / file)
+        with whole(folder / "encoder.onnx") as encoder, whole(folder / "step.onnx") as step:
+            shutil.copyfile(Path(rough) / "encoder.onnx", encoder)
+            shutil.copyfile(Path(rough) / "step.onnx", step)
 
 
 def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 0) -> list[float]:
@@ -284,8 +284,8 @@ def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 
         kept = {e.key: e.value for e in stored.metadata_props}
         kept["calibration"] = json.dumps([round(slope, 4), round(shift, 4)])
         onnx.helper.set_model_props(stored, kept)
-        onnx.save(stored, folder / (file + ".tmp"))
-        (folder / (file + ".tmp")).replace(folder / file)
+        with whole(folder / file) as draft:
+            onnx.save(stored, draft)
     return [slope, shift]
 
 

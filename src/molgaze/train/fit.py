@@ -38,11 +38,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from .. import walk
+from ..files import whole
 from ..sites import CELL, Sites, padded, sites
 from .corpus import Corpus
 from .draw import Drawing
 from .lessons import KINDS, SHARES, drawn
 from .model import Batch, Gaze, Loss, Size, loss
+from .options import add_options
 from .spoil import spoil
 
 MAX_TOKENS = 320
@@ -293,9 +295,8 @@ def average(mean: Gaze, model: Gaze, step: int) -> None:
 def save(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Write a safetensors file so that it is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rough = path.with_name(path.name + ".tmp")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, rough, metadata)
-    os.replace(rough, path)
+    with whole(path) as draft:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, draft, metadata)
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -623,16 +624,7 @@ def note(log: Path, row: dict[str, object]) -> None:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run to a parser."""
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="files of SMILES")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--shares", type=float, nargs="*", default=(), help="one for each file")
-    parser.add_argument("--weights", type=Path, help="weights to start from")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    for f in fields(Settings):
-        if f.type in ("float", "int"):
-            kind = float if f.type == "float" else int
-            name = "--" + f.name.replace("_", "-")
-            parser.add_argument(name, type=kind, default=f.default, help="default %(default)s")
+    add_options(parser, "fit")
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
