@@ -1,11 +1,11 @@
-"""What each rule that mends a reading is good for: how often it acts, what it mends, what it spoils.
+"""What each rule that mends a reading is good for: how often it acts, mends, and spoils.
 
     python bench/ablate.py TABLE.csv [TABLE.csv ...] [--each 100]
 
 Tables have the columns ``file`` and ``smiles`` (``note`` as in :mod:`molgaze.train.confidence`); of
 each the first so many pictures of a fixed shuffle are read. A picture on which a rule acts is read
-again without the rule. Judge a rule on pictures that it was not made on; one that mends no more than
-it spoils there is to go.
+again without the rule. Judge a rule on pictures that it was not made on; one that mends no more
+than it spoils there is to go.
 """
 
 from __future__ import annotations
