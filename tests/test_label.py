@@ -1,9 +1,22 @@
+"""label.py: the table of abbreviations and the labels that are read by it or as formulas."""
+
+import csv
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
+from rdkit.Chem import rdAbbreviations
 
 from molgaze import label
+
+HERE = Path(__file__).parent
+#: Every name of the table with a compound of the group, written apart from the table, and its name.
+COMPOUNDS = list(csv.DictReader((HERE / "abbreviations.csv").read_text("utf-8").splitlines()))
+#: Groups as they are written to the right and to the left of a ring; R groups have no molecule.
+GROUPS = list(csv.DictReader((HERE / "labels.csv").read_text("utf-8").splitlines()))
 
 FORWARDS = {
     "CO2Et": "*C(=O)OCC",
@@ -49,7 +62,24 @@ FORWARDS = {
     "Gly": "*NCC(=O)O",
     "Cl": "*Cl",
     "C02H": "*C(=O)O",
-    "CH2CI": "*CCl",
+    "OC6H4-4-Cl": "*Oc1ccc(Cl)cc1",
+    "C6H4OMe-p": "*c1ccc(OC)cc1",
+    "m-ClC6H4": "*c1cccc(Cl)c1",
+    "SO2Na": "*S(=O)[O-].[Na+]",
+    "NH2HCl": "*N.Cl",
+    "NH3Cl": "*[NH3+].[Cl-]",
+    "CO2OH": "*C(=O)OO",
+    "OOH": "*OO",
+    "HCl.H2N": "*N.Cl",
+    "OBu-t": "*OC(C)(C)C",
+    "Pr-i": "*C(C)C",
+    "H5C2O": "*OCC",
+    "TFA": "*C(=O)C(F)(F)F",
+    "BMIDA": "*[B-]12OC(=O)C[N+]1(C)CC(=O)O2",
+    "C=CH": "*C#C",
+    "C#CPh": "*C#Cc1ccccc1",
+    "OCH213C(O)OH": "*OC[13C](=O)O",
+    "C(2H)3": "*C([2H])([2H])[2H]",
     "O2SMe": "*S(C)(=O)=O",
 }
 
@@ -83,6 +113,20 @@ BACKWARDS = {
     "OCN": "*N=C=O",
     "AcOCH2CO": "*C(=O)COC(C)=O",
     "PhS(O)CH2": "*CS(=O)c1ccccc1",
+    "H17C8O": "*OCCCCCCCC",
+    "H5C6": "*c1ccccc1",
+    "(pin)B": "*B1OC(C)(C)C(C)(C)O1",
+    "HC=C": "*C#C",
+    "HC#C": "*C#C",
+    "H2C=HC": "*C=C",
+    "ClH3N": "*[NH3+].[Cl-]",
+    "Na+-O": "*[O-].[Na+]",
+    "H313C": "*[13CH3]",
+    "HOCH2CH2O": "*OCCO",
+    "HOH2CH2CO": "*OCCO",
+    "MeO2CCH2CH2": "*CCC(=O)OC",
+    "CH3OCO": "*C(=O)OC",
+    "HOCMe2CH2": "*CC(C)(C)O",
 }
 
 BRIDGES = {
@@ -100,6 +144,7 @@ BRIDGES = {
     ("N2", (2,)): "*=[N+]=[N-]",
     ("N", (1, 1, 1)): "*N(*)*",
     ("P(O)", (1, 1, 1)): "*P(*)(*)=O",
+    ("PO2H", (1, 1)): "*P(*)(=O)O",
     ("N+", (1, 1, 2)): "*[N+](*)=*",
     ("HCl", ()): "Cl",
     ("2HCl", ()): "Cl.Cl",
@@ -113,7 +158,25 @@ BRIDGES = {
     ("H-Ala-OH", ()): "C[C@H](N)C(=O)O",
 }
 
-VARIABLES = "R R1 R' R10 R1a Ra X Y Z Ar Ar1 Q Hal Het OR3 NR1R2 CO2R R4O (R1)n (CH2)n (CH2)nOH"
+#: A formula with an R group, the fragment with numbered R groups as isotopes, the other labels.
+WITH_VARIABLES = [
+    ("OR3", "*O[3*]", ["_R3"]),
+    ("R4O", "*O[4*]", ["_R4"]),
+    ("NHR", "*N*", ["R"]),
+    ("NR1R2", "*N([1*])[2*]", ["_R1", "_R2"]),
+    ("NR2", "*N(*)*", ["R", "R"]),
+    ("N(R1)2", "*N([1*])[1*]", ["_R1", "_R1"]),
+    ("CO2R", "*OC(*)=O", ["R"]),
+    ("RO2C", "*OC(*)=O", ["R"]),
+    ("CONR2R3", "*C(=O)N([2*])[3*]", ["_R2", "_R3"]),
+    ("SiR3", "*[Si](*)(*)*", ["R", "R", "R"]),
+    ("CH2X", "*C*", ["X"]),
+    ("OAr", "*O*", ["Ar"]),
+    ("SO2NHHet", "*NS(*)(=O)=O", ["Het"]),
+    ("NHR'", "*N*", ["R'"]),
+]
+
+VARIABLES = "R R1 R' R10 R1a Ra X Y Z Ar Ar1 Q Hal Het (R1)n (CH2)n (CH2)nOH"
 
 
 def unmapped(mol):
@@ -165,17 +228,141 @@ def test_what_is_no_variable(text):
     assert not label.is_variable(text)
 
 
-@pytest.mark.parametrize("text", ["", "CH", "CH5", "NMe", "qqq", "((", "C(", "N)", "Boc2", "O4"])
+@pytest.mark.parametrize(("text", "smiles", "names"), WITH_VARIABLES)
+def test_r_groups_in_formulas(text, smiles, names):
+    assert label.is_variable(text)
+    mol = label.fragment(text)
+    found = [a.GetProp("atomLabel") for a in mol.GetAtoms() if a.HasProp("atomLabel")]
+    assert sorted(found) == sorted(names)
+    assert unmapped(mol) == Chem.CanonSmiles(smiles)
+
+
+IMPOSSIBLE = (
+    "CH CH5 NMe qqq (( C( N) Boc2 O4 OAl PO2 PO3H AcH TsH HAc C6H4 C6H4Cl CH2CI OCHs OCn CH2CH2"
+    " CH2CH2O PCl5 O2 C=SiMe2 OCH22H CSi CH=Sn SnCH GeC CBMe PO SiO OB CHSiMe2 COMe2 NH2Me SO4Me"
+    " OCH2O2H HO2CH2O"
+)
+
+
+@pytest.mark.parametrize("text", ["", *IMPOSSIBLE.split()])
 def test_the_impossible_is_none(text):
     assert label.fragment(text) is None
+    assert label.fragment(text, (1,), first=False) is None
 
 
-def test_every_entry_of_the_dictionary_reads_as_itself():
-    assert len(label.DICTIONARY) >= 150
-    for text, smiles in label.DICTIONARY.items():
-        orders = (2,) if smiles.startswith("*=") else (1,) * smiles.count("*")
-        mol = label.fragment(text, orders)
-        assert mol is not None, text
+def test_isotopes_stand_in_front_of_their_element():
+    assert label.fragment("OCH2O2H") is None
+    assert unmapped(label.fragment("2H3C")) == Chem.CanonSmiles("*C([2H])([2H])[2H]")
+    assert unmapped(label.fragment("C2H5")) == "*CC"
+
+
+def test_no_multiple_bonds_to_silicon():
+    assert unmapped(label.fragment("CCSiMe3")) == "*C#C[Si](C)(C)C"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("C02H", "CO2H"),
+        ("B0C", "Boc"),
+        ("Dnns", None),
+        ("TlPS", "TIPS"),
+        ("CH2CI", None),
+        ("OCHs", None),
+    ],
+)
+def test_only_names_of_the_table_are_respelled_and_never_in_silence(text, name):
+    found = label.expand(text)
+    if name is None:
+        assert found is None or found.text == text
+    else:
+        assert found.text == name != text
+        assert unmapped(found.mol) == unmapped(label.fragment(name))
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def capped(smiles, cap):
+    """A group of the table with atoms on its bonds, to be compared with a compound."""
+    mol = Chem.MolFromSmiles(smiles)
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            element = {"peptide": "HHO"[atom.GetAtomMapNum()]}.get(cap, cap.lstrip("="))
+            atom.SetAtomicNum(Chem.Atom(element).GetAtomicNum())
+            atom.SetAtomMapNum(0)
+            atom.SetNoImplicit(False)
+    return Chem.CanonSmiles(Chem.MolToSmiles(mol))
+
+
+def bonds_of(name, cap):
+    if cap == "alone":
+        return 0
+    return 2 if cap == "peptide" or name.endswith("-C6H4") else 1
+
+
+@pytest.mark.parametrize("row", COMPOUNDS, ids=[row["names"].split()[0] for row in COMPOUNDS])
+def test_every_name_of_the_table_is_the_group_of_its_compound(row):
+    smiles = {(entry.name, entry.smiles.count("*")): entry.smiles for entry in label.TABLE}
+    for name in row["names"].split():
+        bonds = bonds_of(name, row["cap"])
+        assert capped(smiles[name, bonds], row["cap"]) == Chem.CanonSmiles(row["compound"]), name
+
+
+def test_every_name_of_the_table_has_a_compound():
+    listed = [(n, bonds_of(n, row["cap"])) for row in COMPOUNDS for n in row["names"].split()]
+    assert sorted(listed) == sorted((entry.name, entry.smiles.count("*")) for entry in label.TABLE)
+    assert len(listed) > 450
+
+
+def test_every_name_of_the_table_reads_as_itself():
+    for entry in label.TABLE:
+        orders = (2,) if entry.smiles.startswith("*=") else (1,) * entry.smiles.count("*")
+        mol = label.fragment(entry.name, orders)
+        assert unmapped(mol) == Chem.CanonSmiles(re.sub(r":\d", "", entry.smiles)), entry.name
+        assert entry.side in ("left", "right", "any", "alone")
+        assert entry.source
+
+
+def test_names_that_rdkit_knows():
+    # In RDKit iBu and iPent are branched next to their bond, which they are not.
+    compared = 0
+    for known in rdAbbreviations.GetDefaultAbbreviations():
+        expected = Chem.CanonSmiles(Chem.MolToSmiles(known.mol))
+        mol = label.fragment(known.label, (1,) * expected.count("*"))
+        if mol is not None and known.label not in ("iBu", "iPent"):
+            assert unmapped(mol) == expected, known.label
+            compared += 1
+    assert compared >= 25
+
+
+def test_amino_acids_have_the_hands_of_rdkits():
+    letters = "GAVLIFYWSTCMDENQKRHP"
+    names = (
+        "Gly Ala Val Leu Ile Phe Tyr Trp Ser Thr Cys Met Asp Glu Asn Gln Lys Arg His Pro".split()
+    )
+    for letter, name in zip(letters, names, strict=True):
+        acid = Chem.MolToSmiles(Chem.MolFromSequence(letter))
+        assert Chem.MolToSmiles(label.fragment(f"H-{name}-OH", ())) == acid
+        assert capped(label.DICTIONARY[name], "peptide") == acid
+
+
+def test_the_dictionary_holds_what_is_written_from_left_to_right():
+    assert label.DICTIONARY["Boc"] == "*C(=O)OC(C)(C)C"
+    assert label.DICTIONARY["TFA"] == "*C(=O)C(F)(F)F"
+    assert label.DICTIONARY["DMF"] == "CN(C)C=O"
+    assert "pinB" not in label.DICTIONARY
+
+
+@pytest.mark.parametrize("row", GROUPS, ids=[row["right"] for row in GROUPS])
+def test_groups_of_every_day_both_ways_round(row):
+    for text, first in ((row["right"], True), (row["left"], False)):
+        mol = label.fragment(text, (1,), first)
+        if row["group"]:
+            assert unmapped(mol) == Chem.CanonSmiles(row["group"]), text
+        else:
+            assert mol is None
+            assert label.is_variable(text)
 
 
 def test_the_answer_is_the_callers_own():

@@ -84,7 +84,7 @@ _RUN = re.compile(r"(?:n-?)?C(\d{1,2})([HF])(\d{1,2})")
 _RUN_TURNED = re.compile(r"([HF])(\d{1,2})C(\d{1,2})(?!\d)")
 _OTHER_WAY = 2  # cost of a bond at the other end of the text than it was said to be
 #: Steps that one label may take, of about 10 microseconds.
-MOST_STEPS = 2000
+MOST_STEPS = 1800
 _CUTS = 12  # ways to cut a text into pieces that are tried
 _MOST_COUNTED = 30
 
@@ -117,6 +117,8 @@ class _Unit:
     charge: int = 0
     isotope: int = 0
     inner: tuple[_Unit, ...] = ()
+    copied: bool = False
+    """Whether it is the second or a later one of a count."""
 
 
 class _Node(NamedTuple):
@@ -189,13 +191,13 @@ class Effort:
     def __init__(self, steps: int = MOST_STEPS) -> None:
         self.left = steps
 
-    def spend(self) -> None:
-        """Take one step.
+    def spend(self, steps: int = 1) -> None:
+        """Take some steps.
 
         Raises:
             _ExhaustedError: there are none left.
         """
-        self.left -= 1
+        self.left -= steps
         if self.left < 0:
             raise _ExhaustedError
 
@@ -221,7 +223,7 @@ def solve(
     try:
         for rank, tokens in enumerate(_cut(text, words)):
             for units in _trees(tokens):
-                effort.spend()
+                effort.spend(len(units))
                 if len(units) == 1 and units[0].kind == "variable":
                     continue
                 for turned in (False, True) if first or len(orders) != 1 else (True, False):
@@ -339,7 +341,7 @@ def _counts(text: str, start: int) -> Iterator[tuple[int, int]]:
     while end < len(text) and text[end] in "0123456789" and end - start < 2:
         end += 1
     while end > start:
-        if text[start] != "0":
+        if text[start] != "0" and text[start:end] != "1":
             yield int(text[start:end]), end
         end -= 1
     yield 1, start
@@ -402,7 +404,7 @@ def _nested(
                 return
             inners = [inner for inner in levels.pop() if inner]
             levels[-1] = [
-                [*units, _Unit("branch", count=count, inner=tuple(inner))]
+                [*units, _bracketed(inner, count)]
                 for inner in inners[:4]
                 for units in levels[-1][:4]
             ]
@@ -432,10 +434,19 @@ def _nested(
             yield tuple(units)
 
 
+def _bracketed(inner: list[_Unit], count: int) -> _Unit:
+    """A parenthesis as one unit; hydrogens in one are hydrogens: `C(2H)3`."""
+    if len(inner) == 1 and inner[0].kind == "hydrogen":
+        return replace(inner[0], count=inner[0].count * count)
+    return _Unit("branch", count=count, inner=tuple(inner))
+
+
 def _charge(unit: _Unit, sign: int) -> list[_Unit]:
     """An atom with a charge; of `O3` the last of the three has it."""
     one = replace(unit, count=1, charge=sign)
-    return [one] if unit.count == 1 else [replace(unit, count=unit.count - 1), one]
+    if unit.count == 1:
+        return [one]
+    return [replace(unit, count=unit.count - 1), replace(one, copied=True)]
 
 
 def _spread(units: tuple[_Unit, ...]) -> tuple[_Unit, ...] | None:
@@ -447,7 +458,8 @@ def _spread(units: tuple[_Unit, ...]) -> tuple[_Unit, ...] | None:
             if unit.count > 6 or (unit.kind == "atom" and unit.text not in _REPEATED):
                 return None
             if unit.kind == "atom" and unit.text not in _HALOGENS:
-                spread += [replace(unit, count=1)] * unit.count
+                one = replace(unit, count=1)
+                spread += [one, *[replace(one, copied=True)] * (unit.count - 1)]
                 continue
         spread.append(unit)
     return tuple(spread)
@@ -464,15 +476,15 @@ def _read(
     words: Words,
 ) -> _Found | None:
     """The tree of least cost; ``turned`` where the first bond is at the last glyph."""
-    spread = _spread(_capped(units, turned))
-    if spread is None:
+    units = _capped(units, turned)
+    row = _spread(units[::-1] if turned else units)
+    if row is None:
         return None
-    row = spread[::-1] if turned else spread
     entry, exits = (orders[-1:], orders[:-1]) if turned else (orders[:1], orders[1:])
     if exits:
         row += (_exit(exits),)
     best: _Found | None = None
-    for forward_hand in (True,) if _is_forward_hand(spread) else (False, True):
+    for forward_hand in (True,) if _is_forward_hand(units) else (False, True):
         chart = _Chart(row, turned, forward_hand, effort, words)
         for found in chart.group(0, len(row), entry[0] if entry else 0).values():
             if best is None or found[0] < best[0]:
@@ -714,10 +726,9 @@ class _Chart:
     def fill(self, inner: tuple[_Unit, ...], order: int) -> _Found | None:
         best: _Found | None = None
         for turned in (self.turned, not self.turned):
-            units = _spread(inner)
-            if units is None:
+            row = _spread(inner[::-1] if turned else inner)
+            if row is None:
                 return None
-            row = units[::-1] if turned else units
             if row[0].kind == "bond":
                 if row[0].count != order:
                     continue
@@ -728,7 +739,7 @@ class _Chart:
                 row += (_exit((1,)),)
             if not row:
                 continue
-            chart = _Chart(row, turned, _is_forward_hand(units), self.effort, self.words)
+            chart = _Chart(row, turned, _is_forward_hand(inner), self.effort, self.words)
             for cost, node in chart.group(0, len(row), order or 1).values():
                 cost += turned != self.turned  # noqa: PLW2901
                 if best is None or cost < best[0]:
@@ -803,7 +814,7 @@ def _price(unit: _Unit, node: _Node, order: int, spelled: bool) -> int | None:
         salt = pair & (_HALOGENS | {"O", "S"}) or pair in ({"C", "Li"}, {"N", "Li"})
         return 0 if salt else None
     if pair <= {"O"}:
-        return 3
+        return None if other.copied else 3  # `O2H` is no peroxide
     if pair in ({"S", "O"}, {"P", "O"}) and not unit.charge and not other.charge:
         return 1  # `SO2Me` is a sulfone, no ester
     if pair & _HALOGENS and pair & {"O", "N"}:

@@ -182,12 +182,18 @@ def _expand(text: str, orders: tuple[int, ...], first: bool) -> Expansion | None
 
 @lru_cache(maxsize=1)
 def _alike() -> dict[tuple[str, int], str]:
-    """(name with one glyph for all that look alike, number of bonds) -> the only such name."""
-    names: dict[tuple[str, int], set[str]] = {}
-    for name, count in _ENTRIES:
+    """(name with one glyph for all that look alike, number of bonds) -> such a name.
+
+    Where names of different groups look alike there is none.
+    """
+    names: dict[tuple[str, int], str] = {}
+    groups: dict[tuple[str, int], set[str]] = {}
+    for (name, count), entry in _ENTRIES.items():
         if len(name) > 2:
-            names.setdefault((name.translate(_ALIKE), count), set()).add(name)
-    return {key: same.pop() for key, same in names.items() if len(same) == 1}
+            key = (name.translate(_ALIKE), count)
+            names.setdefault(key, name)
+            groups.setdefault(key, set()).add(entry.smiles)
+    return {key: name for key, name in names.items() if len(groups[key]) == 1}
 
 
 def _read(

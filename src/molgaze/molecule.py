@@ -487,13 +487,15 @@ def _culprit(mol: Chem.Mol, problem: Chem.MolSanitizeException) -> int:
 
 def _sanitise(mol: Chem.RWMol, valid: bool) -> None:
     """Sanitise a molecule, without a look at valences and circles where these are at fault."""
-    flags = Chem.SanitizeFlags
     if valid:
         Chem.SanitizeMol(mol)
         return
+    flags = Chem.SanitizeFlags
     mol.UpdatePropertyCache(strict=False)
-    left_out = flags.SANITIZE_PROPERTIES | flags.SANITIZE_KEKULIZE | flags.SANITIZE_SETAROMATICITY
-    Chem.SanitizeMol(mol, flags.SANITIZE_ALL ^ left_out, catchErrors=True)
+    but_valences = flags.SANITIZE_ALL ^ flags.SANITIZE_PROPERTIES
+    if Chem.SanitizeMol(mol, but_valences, catchErrors=True) != flags.SANITIZE_NONE:
+        circles = flags.SANITIZE_KEKULIZE | flags.SANITIZE_SETAROMATICITY
+        Chem.SanitizeMol(mol, but_valences ^ circles, catchErrors=True)
 
 
 def is_onium(atom: Chem.Atom) -> bool:
