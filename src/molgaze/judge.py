@@ -53,6 +53,10 @@ PASSED = 1.3  # bonds: on a line of such length,
 PASSED_INK = 0.25  # with so much ink all along it,
 PASSED_REACH = 0.09  # bonds: not farther from it than this
 
+INKED = 0.35  # ink of a pixel that has to be explained
+THIN, WIDE = 0.15, 0.28  # bonds: how far the ink of a single bond and of others lies from its line
+BARE_INK = 0.2  # less ink than this is no line
+
 SHORT_BOND, LONG_BOND = 0.5, 1.8  # bonds: what is shorter or longer is seldom drawn
 NARROW = 25.0  # degrees: two bonds of an atom are farther apart
 MINUS_ROOM = 0.4  # bonds: nearer to the picture's edge there is no room for a minus
@@ -347,12 +351,7 @@ def belonging(cells: NDArray[np.integer], graph: Graph) -> NDArray[np.bool_]:
     belongs = np.any(np.all(near, axis=2), axis=1)
     if graph.bonds:
         ends = places[np.array([bond[:2] for bond in graph.bonds])]  # (M, 2, 2)
-        start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-        length = np.sqrt((along**2).sum(1)) + 1e-6
-        offset = spots[:, None] - start  # (L, M, 2)
-        share = np.clip((offset * along).sum(2) / length**2, 0, 1)
-        from_lines = np.sqrt(((offset - share[..., None] * along) ** 2).sum(2)).min(1)
-        belongs |= from_lines <= LINE_REACH
+        belongs |= _from_lines(spots, ends).min(1) <= LINE_REACH
     for glyphs in graph.glyphs.values():
         near = np.abs(spots[:, None] - glyphs / unit) <= GLYPH_REACH
         belongs |= np.any(np.all(near, axis=2), axis=1)
@@ -606,9 +605,6 @@ def _features(
 ) -> dict[str, float]:
     """What the confidence is made of, as far as the walk and the ink tell it."""
     logs = np.log(np.maximum(read.probabilities, 1e-9)) if read.probabilities else np.zeros(1)
-    belongs = belonging(inked, graph) if graph.atoms else np.zeros(len(inked), bool)
-    amount = _amounts(picture.ink, inked)
-    explained = float(amount[belongs].sum() / max(float(amount.sum()), 1e-6))
     dark = picture.ink[picture.ink > 0.2]
     return {
         "least": float(max(logs.min(), -8.0)),
@@ -617,20 +613,70 @@ def _features(
         "size": math.log(1 + len(graph.atoms)),
         "single": float(not graph.bonds),
         "unread": min(sum(piece.length for piece in left), 5.0),
-        "unexplained": 1.0 - explained,
+        "unexplained": unexplained(picture.ink, graph),
+        "bare": float(min(len(bare_bonds(picture.ink, graph)), 3)),
         "grey": float(dark.mean()) if dark.size else 0.0,
         "enlarged": float(np.clip(math.log2(picture.factor), -4.0, 2.0)),
         "unended": float(not read.ended),
     }
 
 
-def _amounts(ink: NDArray[np.float32], cells: NDArray[np.integer]) -> NDArray[np.float64]:
-    """(L,) the ink in each of some cells."""
-    height, width = ink.shape
-    framed = np.pad(ink, ((0, -height % CELL), (0, -width % CELL)))
-    rows, columns = framed.shape[0] // CELL, framed.shape[1] // CELL
-    sums = framed.reshape(rows, CELL, columns, CELL).sum((1, 3), dtype=np.float64)
-    return np.asarray(sums[cells[:, 1], cells[:, 0]])
+def unexplained(ink: NDArray[np.float32], graph: Graph) -> float:
+    """The share of the ink, 0 to 1, that lies neither on a bond that was read nor where the letters
+    of an atom may be.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
+    """
+    y, x = np.nonzero(ink[::2, ::2] > INKED)  # every fourth pixel will do
+    if not x.size or not graph.atoms:
+        return float(x.size > 0)
+    unit = _unit(graph)
+    spots = (2 * np.stack([x, y], 1) + 0.5) / unit  # (P, 2) in bonds
+    places = graph.places / unit
+    near = np.zeros(len(spots), bool)
+    for place, reach in zip(places, _reach(graph), strict=True):
+        near |= (np.abs(spots - place) <= np.maximum(reach, THIN)).all(1)
+    for glyphs in graph.glyphs.values():
+        for glyph in glyphs / unit:
+            near |= (np.abs(spots - glyph) <= GLYPH_REACH).all(1)
+    left = spots[~near]
+    if graph.bonds and len(left):
+        ends = places[[bond[:2] for bond in graph.bonds]]
+        away = _from_lines(left, ends)  # (P, M)
+        reach = np.where([kind == "-" for *_, kind in graph.bonds], THIN, WIDE)
+        left = left[(away > reach).all(1)]
+    return len(left) / len(spots)
+
+
+def _from_lines(spots: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(P, M) how far each of some places (P, 2) lies from each of some segments (M, 2, 2)."""
+    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
+    offset = spots[:, None] - start  # (P, M, 2)
+    share = np.clip((offset * along).sum(2) / ((along**2).sum(1) + 1e-9), 0, 1)
+    return np.asarray(np.sqrt(((offset - share[..., None] * along) ** 2).sum(2)))
+
+
+def bare_bonds(ink: NDArray[np.float32], graph: Graph) -> list[int]:
+    """Numbers of the bonds along whose middle there is mostly no ink; hashes are not asked.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
+    """
+    numbers = [k for k, (_, _, kind) in enumerate(graph.bonds) if kind not in ("h", "d", "?")]
+    if not numbers:
+        return []
+    ends = graph.places[[graph.bonds[k][:2] for k in numbers]]  # (M, 2, 2)
+    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
+    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    across = _unit(graph) * np.stack([-along[:, 1], along[:, 0]], 1) / length
+    spots = start[:, None] + np.linspace(0.35, 0.65, 7)[:, None] * along[:, None]  # (M, 7, 2)
+    sides = np.linspace(-WIDE, WIDE, 9)
+    inked = _sampled(ink, spots[:, :, None] + sides[:, None] * across[:, None, None])
+    share = (inked.max(2) > BARE_INK).mean(1)
+    return [number for number, part in zip(numbers, share, strict=True) if part < 0.5]
 
 
 #: Features -> what is found about a molecule that makes them.

@@ -43,6 +43,7 @@ FEATURES = (
     "single",
     "unread",
     "unexplained",
+    "bare",
     "grey",
     "enlarged",
     "misshapen",
