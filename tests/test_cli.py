@@ -491,7 +491,10 @@ def test_train_and_export(
     fit.load_model = lambda *paths: f"model of {paths[0]}"  # type: ignore[attr-defined]
     fit.save_weights = lambda *a, **more: asked.append(a)  # type: ignore[attr-defined]
     export.export = lambda *a: asked.append(a)  # type: ignore[attr-defined]
-    export.calibrate = lambda *a: (1.5, 0.25)  # type: ignore[attr-defined]
+    sure = types.ModuleType("confidence")
+    sure.refit = lambda *a: print("refit from", *a[1])  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "molgaze.train.confidence", sure)
+    monkeypatch.setattr("molgaze.train.confidence", sure, raising=False)
     heads = types.ModuleType("pages")
     heads.fit_head = lambda *a: {"found": 0.9, "false": 0.01}  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "molgaze.train.pages", heads)
@@ -512,10 +515,11 @@ def test_train_and_export(
     runs, out, inks, name = asked[1]
     assert (runs, out, name) == ([Path("run/last.safetensors")], Path("out"), "gaze")
     assert inks[0].ndim == 2
-    more = ("--calibrate", "m.smi", "--half", "h.safetensors")
+    more = ("--confidence", "t.csv", "--pages", "m.smi", "--half", "h.safetensors")
     code, printed, _ = call("export", "run", "-o", "out", *more)
     assert (code, printed.splitlines()[-1]) == (0, "out")
-    assert "1.500" in printed
+    assert "refit from t.csv" in printed
+    assert "0.900 of molecules" in printed
     assert len(asked[2][2]) == 1  # the packaged picture
     assert asked[3] == ("model of run/last.safetensors", Path("h.safetensors"))
     (folder / "half.safetensors").touch()

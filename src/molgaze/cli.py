@@ -266,13 +266,22 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         help="pictures that the weights must read as the run does; default: the packaged one",
     )
     export.add_argument(
-        "--calibrate",
+        "--confidence",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="TABLE.csv",
+        help="pictures with their answers, file and smiles, also such without a molecule, from "
+        "which the confidence learns how often a reading is right",
+    )
+    export.add_argument(
+        "--pages",
         nargs="+",
         type=Path,
         default=(),
         metavar="SMILES",
-        help="the run's files of molecules: those kept apart make the confidence honest, and "
-        "drawings of the others teach what a molecule looks like on a page",
+        help="the run's files of molecules: drawings of them teach what a molecule looks like on "
+        "a page",
     )
     export.add_argument(
         "--half",
@@ -696,11 +705,11 @@ def _export(args: argparse.Namespace) -> int:
     inks = [load(file).at_scale().ink for file in args.check or [WEIGHTS / "check.png"]]
     try:
         export.export(runs, args.output, inks, args.name)
-        if args.calibrate:
-            slope, shift = export.calibrate(args.output, args.calibrate)
-            print(f"confidence: logistic of {slope:.3f} x score + {shift:.3f}")
+        if args.confidence:
+            _extra("train", ".train.confidence").refit(args.output, args.confidence)
+        if args.pages:
             pages = _extra("train", ".train.pages")
-            report = pages.fit_head(args.output, args.calibrate)
+            report = pages.fit_head(args.output, args.pages)
             print(
                 f"pages: {report['found']:.3f} of molecules found, {report['false']:.3f} of others"
             )

@@ -303,11 +303,12 @@ def leftovers(cells: NDArray[np.integer], graph: Graph) -> list[Leftover]:
         graph: what was read, its places in pixels of the ink map.
     """
     found = []
+    usual = _median_bond(graph) if graph.bonds else 0.0
     for piece, touches in _pieces(cells, graph):
         if touches:
             spots = (np.array(piece, dtype=np.float64) + 0.5) * CELL
             away = np.sqrt(((graph.places[:, None] - spots) ** 2).sum(2)).min(1)
-            length = len(piece) * CELL / (_median_bond(graph) + 1e-6)
+            length = len(piece) * CELL / (usual + 1e-6)
             found.append(Leftover(length, int(away.argmin())))
     return sorted(found, key=lambda left: -left.length)
 
@@ -413,13 +414,13 @@ def straight_carbons(ink: NDArray[np.float32], graph: Graph) -> list[int]:
         bonds[a].append((b, kind))
         bonds[b].append((a, kind))
     found = []
-    unit = _unit(graph)
+    unit, usual = _unit(graph), _median_bond(graph)
     for i, atom in enumerate(graph.atoms):
         if atom == "C" and [kind for _, kind in bonds[i]] == ["-", "-"]:
             ends = graph.places[[j for j, _ in bonds[i]]]
             u, v = ends - graph.places[i]
             apart = abs(math.atan2(u[0] * v[1] - u[1] * v[0], u @ v))
-            far = math.dist(*ends) > PASSED * _median_bond(graph)
+            far = math.dist(*ends) > PASSED * usual
             straight = far and math.degrees(apart) > STRAIGHT
             if straight and _least_ink(ink, ends[0], ends[1], PASSED_REACH * unit) > PASSED_INK:
                 found.append(i)

@@ -20,7 +20,7 @@ import random
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -367,27 +367,45 @@ def write(folder: Path, model: Confidence) -> None:
         (folder / (file + ".tmp")).replace(folder / file)
 
 
+def refit(
+    weights: Path,
+    tables: Sequence[Path],
+    each: int = 0,
+    cache: Path | None = None,
+    dry: bool = False,
+) -> Confidence:
+    """Fit the confidence of weights, print what it is worth, and write it into their metadata.
+
+    Args:
+        weights: a folder with ``encoder.onnx`` and ``step.onnx``.
+        tables: of pictures and answers.
+        each: how many pictures of each table; all for 0.
+        cache: a file in which it is kept what was seen of the pictures.
+        dry: write nothing.
+    """
+    reader = Reader(weights, device="cpu", threads=1)
+    records = read_all(reader, list(rows(tables, each)), cache)
+    first, second = halves(records)
+    print("Fitted on one half of the pictures and measured on the other, and the other way round:")
+    measure(fit(first), second)
+    measure(fit(second), first)
+    model = fit(records)
+    if not dry:
+        write(weights, model)
+    return model
+
+
 def main() -> None:
     """Read, fit, measure, write."""
     parser = argparse.ArgumentParser(description="fit the confidence of exported weights")
     parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE.csv")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FOLDER")
     parser.add_argument("--each", type=int, default=0, help="pictures of a table; default all")
-    parser.add_argument(
-        "--cache", type=Path, metavar="FILE.jsonl", help="what was seen is kept here"
-    )
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="what was seen is kept here")
     parser.add_argument("--dry", action="store_true", help="measure only, write nothing")
     options = parser.parse_args()
-    reader = Reader(options.weights, device="cpu", threads=1)
-    records = read_all(reader, list(rows(options.tables, options.each)), options.cache)
-    first, second = halves(records)
-    print("fitted on one half, measured on the other:")
-    measure(fit(first), second)
-    measure(fit(second), first)
-    model = fit(records)
-    print(json.dumps(model.weights), model.atom, model.refused)
-    if not options.dry:
-        write(options.weights, model)
+    found = refit(options.weights, options.tables, options.each, options.cache, options.dry)
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":

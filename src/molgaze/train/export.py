@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 import warnings
@@ -41,15 +40,9 @@ from torch.nn import functional as F
 
 from .. import gaze, walk
 from ..files import whole
-from ..molecule import MoleculeError, molecule
-from ..picture import PictureError
-from ..reader import Reader
 from ..sites import CELL, TABLES, Sites, sites
-from .corpus import Corpus
 from .fit import load_model
-from .hands import hand
 from .model import LONG_JUMP, SHORT_JUMP, WINDOW, Gaze, Location
-from .spoil import spoil
 
 PEAKS = 2  # places offered at each step
 
@@ -247,61 +240,6 @@ def export(
         with whole(folder / "encoder.onnx") as encoder, whole(folder / "step.onnx") as step:
             shutil.copyfile(Path(rough) / "encoder.onnx", encoder)
             shutil.copyfile(Path(rough) / "step.onnx", step)
-
-
-def calibrate(folder: Path, data: Sequence[Path], count: int = 600, seed: int = 0) -> list[float]:
-    """Make the confidence of exported weights honest on held-out drawings.
-
-    Reads ``count`` spoiled drawings of molecules that training never saw and fits the chance of
-    being right as a logistic function of the reading's score, which the confidence before it
-    tells; the two numbers go into both files' metadata.
-
-    Returns:
-        Slope and shift.
-    """
-    rng = np.random.default_rng(seed)
-    molecules = iter(Corpus(data, [seed, 3], held_out=True, pool=32, uses=1))
-    reader = Reader(folder, device="cpu")
-    slope, shift = json.loads(reader.info.get("calibration", "[1.0, 0.0]"))
-    scores: list[float] = []
-    right: list[bool] = []
-    while len(scores) < count:
-        mol = next(molecules)
-        spoilt = spoil(hand(mol, rng), rng)
-        picture = np.pad(255 - spoilt.ink, 16, constant_values=255)
-        try:
-            drawn = molecule(spoilt.graph)
-            reading = reader.read(picture)
-        except (MoleculeError, PictureError):
-            continue
-        if reading.confidence is not None and reading.finish_reason == "end":
-            chance = min(max(reading.confidence, 1e-20), 1 - 1e-12)
-            scores.append((math.log(chance / (1 - chance)) - shift) / slope)
-            right.append(reading.smiles == drawn.smiles)
-    slope, shift = logistic(np.array(scores), np.array(right, dtype=np.float64))
-    for file in ("encoder.onnx", "step.onnx"):
-        stored = onnx.load(folder / file)
-        kept = {e.key: e.value for e in stored.metadata_props}
-        kept["calibration"] = json.dumps([round(slope, 4), round(shift, 4)])
-        onnx.helper.set_model_props(stored, kept)
-        with whole(folder / file) as draft:
-            onnx.save(stored, draft)
-    return [slope, shift]
-
-
-def logistic(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and shift of the logistic curve through y (0 or 1) over x, by Newton's method.
-
-    A small penalty keeps them finite where x parts y in two.
-    """
-    design = np.stack([x, np.ones_like(x)], 1)
-    weights = np.zeros(2)
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (y - p) - 1e-2 * weights
-        curve = design.T @ (design * (p * (1 - p))[:, None]) + 1e-2 * np.eye(2)
-        weights = weights + np.linalg.solve(curve, gradient)
-    return float(weights[0]), float(weights[1])
 
 
 Shapes = dict[str, tuple[Tensor, dict[int, str]]]
