@@ -53,7 +53,7 @@ KEPT = 1500  # drawings that wait to be spoiled again, in each drawing process
 AGAIN = 0.6  # share of the pictures that are a drawing spoiled once more
 UNSPOILED = 100_000  # pictures over which the spoiling grows, where nothing was learned before
 LEAST_RATE = 0.005  # of the rate, at the end of its fall
-EASE = (0.7, 1.6)  # limits of how much less, or more, a kind is drawn by what is still read wrongly
+EASE = (0.8, 1.4)  # limits of how much less, or more, a kind is drawn by what is still read wrongly
 MEDIUM = 240  # inked cells of a medium picture
 MAX_CELLS = 7500  # of 8x8 pixels; 690 x 690 pixels at reading scale
 

@@ -32,14 +32,14 @@ TRIES = 400  # lines of the corpus that are looked at for one that suits
 
 #: kind of drawing -> its share of the pictures as long as all kinds are read equally well
 SHARES: Mapping[str, float] = {
-    "whole": 0.44,  # a molecule as it comes
-    "label": 0.19,  # any text on a small scaffold
-    "piece": 0.10,  # a ring system with its side chains, every group written that can be
+    "whole": 0.48,  # a molecule as it comes
+    "label": 0.18,  # any text on a small scaffold
+    "piece": 0.09,  # a ring system with its side chains, every group written that can be
     "stereo": 0.11,  # wedges, hashes, waves, drawn hydrogens
     "mark": 0.06,  # charges, radicals, isotopes, attachment points
-    "rare": 0.05,  # rare elements, metals, cages, macrocycles, alkynes
-    "surrounded": 0.035,  # with frames, arrows, numbers, tints or neighbours round it
-    "nothing": 0.015,  # no molecule
+    "rare": 0.045,  # rare elements, metals, cages, macrocycles, alkynes
+    "surrounded": 0.025,  # with frames, arrows, numbers, tints or neighbours round it
+    "nothing": 0.01,  # no molecule
 }
 KINDS = tuple(SHARES)
 
