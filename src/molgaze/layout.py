@@ -176,6 +176,11 @@ class Layout:
         regions = sorted(found.values(), key=lambda r: -_area(r.box))
         return regions[:MAX_REGIONS]
 
+    def around(self, parts: NDArray[np.int64]) -> Box:
+        """The box of some components."""
+        left, top, right, bottom = _around(self.parts.boxes[parts]).tolist()
+        return left, top, right, bottom
+
     def shown(self, region: Region, margin: int = 4) -> Bytes:
         """A region's own ink alone, in its box with a margin of paper, as ink (h, w) uint8."""
         left, top, right, bottom = region.box

@@ -15,12 +15,12 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from rdkit import Chem
 
 from .document import Document, Page
 from .gaze import MAX_CELLS, Net, WeightsError
-from .layout import MIDDLE, Layout, Region
+from .layout import MIDDLE, Box, Layout, Region
 from .numbering import numbers
 from .picture import PictureError, Source
 from .reading import Reading
@@ -29,10 +29,12 @@ from .sites import padded, sites
 
 MARGIN = 8  # px of paper round a region that is shown to the reader
 LEAST_CHANCE = 0.6  # that a region is a drawing, for it to be read
-SURE = 0.9  # a region that is less probably a drawing must be read,
+SURE = 0.8  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.1  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
 POOR = 0.25  # confidence of a part that may be but a piece of a drawing
+FEWEST_ATOMS = 5  # of a molecule that is cut from another; ions and solvents have fewer
+ATOM_REACH = 0.55  # bonds: how far from its atom and its bonds a molecule's ink lies
 SURELY_ONE = 0.6  # confidence of one molecule, over which a picture is not searched for more
 LETTER_SHARE = 0.42  # of a bond: the height of a letter in a drawing
 HEAD = "drawing_head"  # key of the encoder's metadata
@@ -257,23 +259,74 @@ def _read(layout: Layout, read: Read, finding: Finding) -> list[_Read]:
     """
     whole = _read_alone(layout, read, finding.region, finding.probability)
     inner = [one for inside in finding.inner for one in _read(layout, read, inside)]
-    if len(inner) < 2:
-        return [whole]
-    return inner if _is_split(whole.reading, [one.reading for one in inner]) else [whole]
+    if len(inner) >= 2 and _is_split(whole, inner):
+        return inner
+    pieces = [
+        _read_alone(layout, read, region, finding.probability) for region in _cut(layout, whole)
+    ]
+    return pieces if pieces and _is_split(whole, pieces) else [whole]
 
 
-def _is_split(whole: Reading, parts: Sequence[Reading]) -> bool:
+def _is_split(whole: _Read, parts: Sequence[_Read]) -> bool:
     """Whether the parts are the drawings, not the whole.
 
-    They are if the whole was read as several molecules, or if it is much less sure than that all
-    its parts are right, which never is as sure as one part.
+    They are if the whole was read as several molecules and all parts can be read, or if it is much
+    less sure than that all its parts are right, which never is as sure as one part.
     """
-    sure = [part.confidence for part in parts if part.smiles]
+    sure = [part.reading.confidence for part in parts if part.reading.smiles]
     if len(sure) < 2:
         return False
-    if whole.smiles and "." in whole.smiles:
-        return min(sure) > POOR
-    return whole.confidence < WHOLE * math.prod(sure)
+    if whole.reading.smiles and "." in whole.reading.smiles:
+        boxes = [part.region.box for part in parts]
+        are_apart = not any(_overlap(a, b) for k, a in enumerate(boxes) for b in boxes[:k])
+        return min(sure) > (LEAST_READ if are_apart else POOR)
+    return whole.reading.confidence < WHOLE * math.prod(sure)
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
+
+
+def _cut(layout: Layout, whole: _Read) -> list[Region]:
+    """A region that was read as several molecules side by side, cut by the places of their atoms.
+
+    Ink belongs to the molecule whose bonds it follows; arrows and numbers between them belong to
+    none. No regions if there is but one molecule, or if they are not apart.
+    """
+    mol, bond = whole.reading.mol, whole.reading.scale
+    if mol is None or bond is None or not mol.GetNumConformers():
+        return []
+    groups = [list(g) for g in Chem.GetMolFrags(mol) if len(g) >= FEWEST_ATOMS]
+    if len(groups) < 2:
+        return []
+    left, top, right, bottom = whole.region.box
+    xy = mol.GetConformer().GetPositions()[:, :2] * (1, -1) - MARGIN  # from the box's corner
+    ends = [np.r_[xy[g].min(0), xy[g].max(0)] for g in groups]
+    if any(_overlap(tuple(a), tuple(b)) for k, a in enumerate(ends) for b in ends[:k]):
+        return []
+    near = Image.new("L", (right - left, bottom - top), 0)
+    pen = ImageDraw.Draw(near)
+    owner = {atom: k for k, group in enumerate(groups, 1) for atom in group}
+    for atom, k in owner.items():
+        x, y = xy[atom]
+        reach = ATOM_REACH * bond
+        pen.ellipse([x - reach, y - reach, x + reach, y + reach], k)
+    for line in mol.GetBonds():
+        a, b = line.GetBeginAtomIdx(), line.GetEndAtomIdx()
+        if a in owner:
+            pen.line([tuple(xy[a]), tuple(xy[b])], owner[a], max(round(ATOM_REACH * bond), 1))
+    covered = np.asarray(near)
+    shares = np.zeros((len(whole.region.parts), len(groups) + 1))
+    for row, part in zip(shares, whole.region.parts, strict=True):
+        own = layout.parts.mask(np.array([part]), whole.region.box)
+        row[:] = np.bincount(covered[own], minlength=len(groups) + 1) / max(own.sum(), 1)
+    regions = []
+    for k in range(1, len(groups) + 1):
+        parts = whole.region.parts[(shares.argmax(1) == k) & (shares[:, k] > 0.5)]
+        if len(parts):
+            box = layout.around(parts)
+            regions.append(Region(box, parts, whole.region.gap))
+    return regions if len(regions) == len(groups) else []
 
 
 def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> _Read:
