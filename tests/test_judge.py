@@ -286,17 +286,20 @@ def test_what_chemistry_makes_of_a_graph_is_counted() -> None:
 
 
 def test_the_confidence_reaches_what_it_says_and_can_be_sure() -> None:
-    model = Confidence({"total": 1.0, "unread": -2.0, "bias": 6.0}, (1.0, 0.5, 2.0), 0.01)
+    right = {"total": 1.0, "unread": -2.0, "bias": 6.0}
+    model = Confidence(right, {"unread": -1.0}, (1.0, 0.5, 2.0), 0.01)
     assert model({"total": -0.1, "unread": 0.0}) > 0.99
     assert model({"total": -0.1, "unread": 4.0}) < 0.15
     atoms = model.of_atoms({"total": -0.1, "unread": 0.0}, np.array([0.99, 0.001]))
     assert atoms[0] > 0.9
     assert atoms[1] < 0.2
     assert Confidence.of({})({"total": -30.0}) < 0.01
-    stored = Confidence.of(
-        {"confidence": '{"weights": {"bias": 2}, "atom": [1, 0, 0], "refused": 0.1}'}
-    )
-    assert (stored.weights, stored.atom, stored.refused) == ({"bias": 2}, (1, 0, 0), 0.1)
+    assert not model.refuses({"total": -30.0, "unread": 1.0})
+    assert model.refuses({"total": -0.1, "unread": 5.0})
+    assert not Confidence.of({}).refuses({})
+    text = '{"right": {"bias": 2}, "drawing": {"bias": 3}, "atom": [1, 0, 0], "refused": 0.1}'
+    stored = Confidence.of({"confidence": text})
+    assert stored == Confidence({"bias": 2}, {"bias": 3}, (1, 0, 0), 0.1)
 
 
 def test_doubtful_atoms_are_named_by_number_and_place() -> None:

@@ -708,15 +708,18 @@ def sense(found: Molecule | None) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Confidence:
-    """A logistic model: the chance that a reading is right, and that an atom of it is.
+    """Logistic models over the features of a reading: the chance that it is right, the chance that
+    a molecule is drawn in the picture at all, and the chance that an atom is right.
 
     Attributes:
-        weights: feature -> its weight; ``bias`` is added.
-        atom: weights of an atom's log-probability and of the reading's logit, and a bias.
-        refused: the confidence under which a picture is taken for one without a molecule.
+        right: feature -> its weight; ``bias`` is added.
+        drawing: the same for whether a molecule is drawn.
+        atom: weights of an atom's log-probability and of the reading's log odds, and a bias.
+        refused: the chance of a drawing under which a picture is taken for one without a molecule.
     """
 
-    weights: Mapping[str, float]
+    right: Mapping[str, float]
+    drawing: Mapping[str, float]
     atom: tuple[float, float, float]
     refused: float
 
@@ -725,8 +728,10 @@ class Confidence:
         """The model that came with the weights; without one, the plain probability of the walk."""
         stored = json.loads(metadata.get("confidence", "null"))
         if stored is None:
-            return cls({"total": 1.0, "bias": 2.0}, (1.0, 0.0, 3.0), 0.0)
-        return cls(stored["weights"], tuple(stored["atom"]), float(stored["refused"]))
+            return cls({"total": 1.0, "bias": 2.0}, {"bias": 1.0}, (1.0, 0.0, 3.0), 0.0)
+        return cls(
+            stored["right"], stored["drawing"], tuple(stored["atom"]), float(stored["refused"])
+        )
 
     def __call__(self, features: Mapping[str, float]) -> float:
         """The chance, 0 to 1, that a reading with such features is right."""
@@ -734,8 +739,11 @@ class Confidence:
 
     def logit(self, features: Mapping[str, float]) -> float:
         """The same as log odds."""
-        bias = self.weights.get("bias", 0.0)
-        return bias + sum(self.weights.get(name, 0.0) * x for name, x in features.items())
+        return _sum(self.right, features)
+
+    def refuses(self, features: Mapping[str, float]) -> bool:
+        """True for a picture in which no molecule seems to be drawn, by its best reading."""
+        return _chance(_sum(self.drawing, features)) < self.refused
 
     def of_atoms(
         self, features: Mapping[str, float], chances: NDArray[np.float64]
@@ -744,6 +752,11 @@ class Confidence:
         own, whole, bias = self.atom
         logs = np.log(np.maximum(chances, 1e-9))
         return np.array([_chance(own * x + whole * self.logit(features) + bias) for x in logs])
+
+
+def _sum(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
+    bias = weights.get("bias", 0.0)
+    return bias + sum(weights.get(name, 0.0) * value for name, value in features.items())
 
 
 def _chance(logit: float) -> float:

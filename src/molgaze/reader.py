@@ -261,6 +261,8 @@ class Reader:
             "probabilities": read.probabilities[:end],
             "finish_reason": "end" if read.ended else "length",
         }
+        if self._confidence.refuses(best.features):
+            return Reading(**common | {"finish_reason": "no molecule"}, confidence=best.confidence)
         if found is None:
             return Reading(
                 error=f"{sheet.source}: {best.fault}",
@@ -268,8 +270,6 @@ class Reader:
                 warnings=(best.fault, *verdict.warnings),
                 **common,
             )
-        if best.confidence < self._confidence.refused:
-            return Reading(**common | {"finish_reason": "no molecule"}, confidence=best.confidence)
         of_graph = self._confidence.of_atoms(best.features, verdict.chances)
         atoms = tuple(float(of_graph[source]) for source in found.atoms)
         doubts = doubtful_atoms(verdict.graph, of_graph)

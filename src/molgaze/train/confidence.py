@@ -57,6 +57,7 @@ FEATURES = (
 )
 PENALTY = 1.0  # of the squares of the weights of features with unit variance
 REFUSED = 0.004  # of the pictures with a molecule that may be refused
+FOLDS = 5  # in which it is tried how low a picture with a molecule may come out
 BINS = 10  # of the expected calibration error
 SURE = 0.7  # confidence from which a wrong reading counts as confidently wrong
 
@@ -248,31 +249,55 @@ def fit(records: Sequence[Record]) -> Confidence:
             x.append([s.features[name] for name in FEATURES])
             y.append(float(s.right))
             weight.append(1 / len(usable))
-    weights = logistic(np.array(x), np.array(y), np.array(weight))
-    named = dict(zip((*FEATURES, "bias"), weights.tolist(), strict=True))
-    model = Confidence(named, (1.0, 0.0, 0.0), 0.0)
+    named = _named(logistic(np.array(x), np.array(y), np.array(weight)))
+    model = Confidence(named, {}, (1.0, 0.0, 0.0), 0.0)
 
     chosen = [best for record in records if (best := choice(model, record)) is not None]
     logits = np.array([[model.logit(s.features)] for s, _ in chosen])
     right = np.array([float(s.right) for s, _ in chosen])
     slope, shift = logistic(logits, right, np.ones(len(right)), 1e-3)
-    named = {name: float(slope) * value for name, value in named.items()}
-    named["bias"] += float(shift)
-    model = Confidence(named, (1.0, 0.0, 0.0), 0.0)
+    named = {name: round(float(slope) * value, 5) for name, value in named.items()}
+    named["bias"] = round(named["bias"] + float(shift), 5)
+    model = Confidence(named, {}, (1.0, 0.0, 0.0), 0.0)
+
+    shown = [(record, found) for record in records if (found := shown_by(model, record))]
+    features = np.array([[found[name] for name in FEATURES] for _, found in shown])
+    holds = np.array([float(record.holds) for record, _ in shown])
+    drawing = {name: round(value, 5) for name, value in _named(_drawn(features, holds)).items()}
+    fold = np.array([zlib.crc32(Path(record.file).name.encode()) % FOLDS for record, _ in shown])
+    fresh = np.zeros(len(shown))  # log odds by a model that was not fitted on the picture
+    for k in np.unique(fold):
+        weights = _drawn(features[fold != k], holds[fold != k])
+        fresh[fold == k] = features[fold == k] @ weights[:-1] + weights[-1]
+    least = float(np.quantile(fresh[holds == 1], REFUSED)) if holds.any() else -30.0
+    refused = 1 / (1 + math.exp(-max(least, -30.0)))
 
     rest: list[tuple[float, float]] = []
     good: list[float] = []
     for s, atoms in chosen:
         rest += [(log, model.logit(s.features)) for log, _ in atoms]
         good += [float(ok) for _, ok in atoms]
-    atom = logistic(np.array(rest), np.array(good), np.ones(len(good)), 1e-3)
-    chances = sorted(_chance(model, record) for record in records if record.holds)
-    refused = max(chances[int(REFUSED * len(chances))] - 1e-6, 0.0) if chances else 0.0
-    return Confidence(
-        {name: round(value, 5) for name, value in named.items()},
-        (round(float(atom[0]), 5), round(float(atom[1]), 5), round(float(atom[2]), 5)),
-        round(refused, 6),
-    )
+    own, whole, bias = logistic(np.array(rest), np.array(good), np.ones(len(good)), 1e-3)
+    atom = (round(float(own), 5), round(float(whole), 5), round(float(bias), 5))
+    return Confidence(named, drawing, atom, round(refused, 5))
+
+
+def _drawn(features: Floats, holds: Floats) -> Floats:
+    return logistic(features, holds, np.ones(len(holds)))
+
+
+def _named(weights: Floats) -> dict[str, float]:
+    return dict(zip((*FEATURES, "bias"), weights.tolist(), strict=True))
+
+
+def shown_by(model: Confidence, record: Record) -> dict[str, float] | None:
+    """The features by which a picture is taken for a drawing or refused; None if nothing was read
+    in it, which is a refusal too.
+    """
+    best = choice(model, record)
+    if best is not None:
+        return best[0].features
+    return next((s.features for s in record.seen if "size" in s.features), None)
 
 
 def choice(model: Confidence, record: Record) -> tuple[Seen, Any] | None:
@@ -282,8 +307,9 @@ def choice(model: Confidence, record: Record) -> tuple[Seen, Any] | None:
 
 
 def _chance(model: Confidence, record: Record) -> float:
+    """The confidence of what is read in a picture, 0 for nothing and for what is refused."""
     best = choice(model, record)
-    return model(best[0].features) if best else 0.0
+    return model(best[0].features) if best and not model.refuses(best[0].features) else 0.0
 
 
 # --- the measures ---
@@ -317,11 +343,13 @@ def measure(model: Confidence, records: Sequence[Record]) -> None:
         picked = [choice(model, record) for record in group]
         right = np.array([float(best is not None and best[0].right) for best in picked])
         sure = (chances >= SURE) & (right == 0)
+        features = [shown_by(model, record) for record in group]
+        refused = np.mean([f is None or model.refuses(f) for f in features])
         best = np.mean([any(s.right for s in record.seen) for record in group])
         print(
             f"{name:22s} {len(group):5d} {right.mean():5.3f} {chances.mean():5.3f} "
             f"{error(chances, right):5.3f} {sure.mean():8.3f} {coverage(chances, right):8.3f} "
-            f"{(chances >= 0.5).mean():5.3f} {(chances < model.refused).mean():7.3f} {best:5.3f}"
+            f"{(chances >= 0.5).mean():5.3f} {refused:7.3f} {best:5.3f}"
         )
     atoms = [
         (log, model.logit(b[0].features), ok)
@@ -355,7 +383,7 @@ def halves(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 def write(folder: Path, model: Confidence) -> None:
     """Put a model into the metadata of both files of a folder of weights."""
-    text = json.dumps({"weights": model.weights, "atom": model.atom, "refused": model.refused})
+    text = json.dumps(asdict(model))
     for file in ("encoder.onnx", "step.onnx"):
         stored = onnx.load(folder / file)
         kept = {entry.key: entry.value for entry in stored.metadata_props}
