@@ -436,10 +436,9 @@ def _mend(mol: Chem.RWMol, findings: list[Finding]) -> bool:
     """
     mol.UpdatePropertyCache(strict=False)
     for atom in mol.GetAtoms():
-        if atom.GetNoImplicit() or atom.HasProp("_label"):
-            continue
-        charge = is_onium(atom) - _is_ate(atom)
-        if charge:
+        lost = is_onium(atom) and not atom.GetNoImplicit()
+        charge = int(lost) - int(_is_ate(atom))
+        if charge and not atom.HasProp("_label"):
             atom.SetFormalCharge(charge)
             read = f"read as {atom.GetSymbol()}{'+' if charge > 0 else '-'}"
             _find(findings, FindingKind.CHARGE, atom, read)
