@@ -482,7 +482,8 @@ def test_pages_of_documents(tmp_path: Path) -> None:
     outs = [tmp_path / "o.jsonl", tmp_path / "o.sdf", tmp_path / "o.csv"]
     for resumed in (0, 12):
         done = batch(inputs, outs, Stub, workers=2)
-        assert (done.pictures, done.resumed) == (12, resumed)
+        assert (done.pictures, done.resumed, done.rows) == (12, resumed, 14)
+        assert "12 pictures; 14 molecules on their pages" in told(done)
         assert done.failures == {"PictureError": 1}
         rows = readings(outs[0])
         drawn = [r["page"] for r in rows if r["source"].endswith("paper.pdf")]
@@ -694,7 +695,7 @@ def test_what_some_systems_lack_is_not_imported(file: Path) -> None:
 
 
 def test_told() -> None:
-    done = Summary(pictures=1200, resumed=200, seconds=10, stopped=2, review=7)
+    done = Summary(pictures=1200, rows=1199, resumed=200, seconds=10, stopped=2, review=7)
     done.counted(Reading(finish_reason="no molecule"))
     assert told(done) == (
         "1,200 pictures; 200 of them in the journal before; 1 not read (1 no molecule); "

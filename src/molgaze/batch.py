@@ -276,7 +276,8 @@ class Summary:
     """What a run did.
 
     Attributes:
-        pictures: pictures and pages that were read; a page may have any number of rows.
+        pictures: pictures and pages of documents that were read.
+        rows: of the tables; a page has one for each molecule that is drawn on it.
         resumed: of these, rows that were in the journal before.
         failures: type of error -> rows; ``no molecule`` and ``length`` count as such.
         review: rows that were read, but not surely enough.
@@ -285,6 +286,7 @@ class Summary:
     """
 
     pictures: int = 0
+    rows: int = 0
     resumed: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     review: int = 0
@@ -296,6 +298,7 @@ class Summary:
         failed = not reading.smiles or reading.finish_reason != "end"
         if failed:
             self.failures[reading.error_type or reading.finish_reason] += 1
+        self.rows += 1
         self.review += reading.review and not failed
         if told is not None and (failed or reading.review):
             told(reading)

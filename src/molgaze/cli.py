@@ -525,6 +525,8 @@ def _told(summary: Summary) -> str:
     """A batch in one line."""
     fresh = summary.pictures - summary.resumed
     parts = [f"{summary.pictures:,} picture{'s' * (summary.pictures != 1)}"]
+    if summary.rows not in (0, summary.pictures):
+        parts.append(f"{summary.rows:,} molecules on their pages")
     if summary.resumed:
         parts.append(f"{summary.resumed:,} of them in the journal before")
     if summary.failures:

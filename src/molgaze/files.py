@@ -27,11 +27,8 @@ TABLES: tuple[Format, ...] = ("csv", "tsv", "jsonl", "sdf", "smi", "parquet")
 """Formats that hold any number of readings."""
 
 DIGITS = {
-    "confidence": 4,
-    "places": 2,
-    "probabilities": 4,
-    "atom_confidences": 4,
-    "scale": 2,
+    **dict.fromkeys(("confidence", "found", "probabilities", "atom_confidences"), 4),
+    **dict.fromkeys(("places", "scale", "box", "x0", "y0", "x1", "y1"), 2),
     "ms": 1,
 }
 """Decimals that are kept of numbers in files: pixels to 0.01, probabilities to 0.0001."""

@@ -368,7 +368,7 @@ const COLUMNS = [
   "finish_reason", "warnings", "alternatives", "scale", "model", "ms", "error", "error_type",
   "x0", "y0", "x1", "y1", "found", "number",
 ];
-const DIGITS = { confidence: 4, scale: 2, ms: 1, found: 6, x0: 6, y0: 6, x1: 6, y1: 6 };
+const DIGITS = { confidence: 4, scale: 2, ms: 1, found: 4, x0: 2, y0: 2, x1: 2, y1: 2 };
 
 function record(item) {
   const { reading, corrected } = item;
