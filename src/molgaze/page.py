@@ -30,8 +30,9 @@ from .sites import padded, sites
 MARGIN = 8  # px of paper round a region that is shown to the reader
 LEAST_CHANCE = 0.6  # that a region is a drawing, for it to be read
 SURE = 0.8  # a region that is less probably a drawing must be read,
-LEAST_READ = 0.1  # with this confidence at least
+LEAST_READ = 0.2  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
+DOUBTFUL = 0.1  # confidence of a part that stands apart, at least
 POOR = 0.25  # confidence of a part that may be but a piece of a drawing
 FEWEST_ATOMS = 5  # of a molecule that is cut from another; ions and solvents have fewer
 ATOM_REACH = 0.55  # bonds: how far from its atom and its bonds a molecule's ink lies
@@ -279,7 +280,7 @@ def _is_split(whole: _Read, parts: Sequence[_Read]) -> bool:
     if whole.reading.smiles and "." in whole.reading.smiles:
         boxes = [part.region.box for part in parts]
         are_apart = not any(_overlap(a, b) for k, a in enumerate(boxes) for b in boxes[:k])
-        return min(sure) > (LEAST_READ if are_apart else POOR)
+        return min(sure) > (DOUBTFUL if are_apart else POOR)
     return whole.reading.confidence < WHOLE * math.prod(sure)
 
 
