@@ -144,7 +144,6 @@ def judge(
         read: the walk, its places in pixels of the ink map.
         without: names of rules to leave out.
     """
-    graph, faults = read.graph, read.faults
     draft = _draft(read)
     if "wave" not in without:
         _wave(picture.ink, draft)
@@ -152,12 +151,12 @@ def judge(
         _pass(picture.ink, draft)
     if "taper" not in without:
         _taper(picture.ink, draft)
-    left = leftovers(inked, graph)
+    left = leftovers(inked, draft.graph)
     odd = misshapen(draft.graph)
     passed = straight_carbons(picture.ink, draft.graph)
-    features = _features(picture, inked, read, draft.graph, left)
+    features = _features(picture, read, draft.graph, left)
     features["misshapen"] = float(min(len(odd) + len(passed), 4))
-    features["faults"] = float(min(len(faults), 3))
+    features["faults"] = float(min(len(read.faults), 3))
 
     placed = replace(
         draft.graph,
@@ -165,10 +164,10 @@ def judge(
         glyphs={i: picture.to_original(spots) for i, spots in draft.graph.glyphs.items()},
     )
     findings = draft.findings
-    findings += [Finding(Kind.FAULT, f"the walk has a fault: {fault}") for fault in faults]
+    findings += [Finding(Kind.FAULT, f"the walk has a fault: {fault}") for fault in read.faults]
     unread = sum(piece.length for piece in left)
     if unread > WORTH_A_LOOK:
-        atoms = tuple(piece.atom for piece in left if piece.atom < len(placed.atoms))
+        atoms = tuple(piece.atom for piece in left)
         where = " and ".join(_where(placed, atom) for atom in atoms[:2])
         message = f"ink of {unread:.1f} bond lengths was left unread, beside {where}"
         findings.append(Finding(Kind.UNREAD_INK, message, atoms))
@@ -568,13 +567,7 @@ def _sampled(ink: NDArray[np.float32], spots: NDArray[np.floating]) -> NDArray[n
 # --- features ---
 
 
-def _features(
-    picture: Picture,
-    inked: NDArray[np.integer],
-    read: Walk,
-    graph: Graph,
-    left: list[Leftover],
-) -> dict[str, float]:
+def _features(picture: Picture, read: Walk, graph: Graph, left: list[Leftover]) -> dict[str, float]:
     """What the confidence is made of, as far as the walk and the ink tell it."""
     logs = np.log(np.maximum(read.probabilities, 1e-9)) if read.probabilities else np.zeros(1)
     dark = picture.ink[picture.ink > 0.2]
