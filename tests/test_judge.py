@@ -220,9 +220,8 @@ def test_a_wave_is_mended_unless_that_is_left_out() -> None:
 
 
 def test_ink_that_was_not_read_is_told_of_and_counted() -> None:
-    line = (20, 40, 44, 40, 68, 40, 92, 40)
-    picture = picture_of(line, (44, 40, 44, 90))
-    read = walk_of("N C N >", (20, 40), (44, 40), (68, 40))
+    picture = picture_of((20, 50, 44, 40), (44, 40, 68, 50, 92, 40), (44, 40, 44, 90))
+    read = walk_of("N C N >", (20, 50), (44, 40), (68, 50))
     verdict = judge(picture, inked(picture), read)
     assert Kind.UNREAD_INK in [f.kind for f in verdict.findings]
     assert verdict.features["unread"] > 1.5
