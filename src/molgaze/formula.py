@@ -624,7 +624,7 @@ class _Chart:
                 order = self.valences(piece)[0]
                 single = _price(unit, node, order, False)
                 if single is not None:
-                    usual = order == 1 or unit.text != "C" or (self.turned and self.forward_hand)
+                    usual = order == 1 or (self.turned and (unit.text != "C" or self.forward_hand))
                     single += not usual  # `CH3CO` is usual, `OCCH3` is not
                     grown.add_groups(state, way, order, node, single, piece.count)
         return grown
