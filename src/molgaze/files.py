@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 if TYPE_CHECKING:
     from .reading import Reading
 
-Format = Literal["csv", "tsv", "jsonl", "sdf", "smi", "mol", "parquet"]
+Format = Literal["csv", "tsv", "jsonl", "sdf", "smi", "cdxml", "mol", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-TABLES: tuple[Format, ...] = ("csv", "tsv", "jsonl", "sdf", "smi", "parquet")
+TABLES: tuple[Format, ...] = ("csv", "tsv", "jsonl", "sdf", "smi", "cdxml", "parquet")
 """Formats that hold any number of readings."""
 
 DIGITS = {
@@ -127,8 +127,8 @@ def write(
     """Write readings to a file that appears whole or not at all.
 
     ``csv``, ``tsv``, ``jsonl`` and ``parquet`` hold every reading, failed ones with their error;
-    ``smi`` (SMILES, tab, title) and ``sdf`` leave out those without a molecule; ``mol`` takes
-    exactly one. A path that ends in ``.gz`` is compressed, except for Parquet, which is anyway.
+    ``smi`` (SMILES, tab, title), ``sdf`` and ``cdxml`` leave out those without a molecule; ``mol``
+    takes exactly one. A path that ends in ``.gz`` is compressed, but for Parquet, which is anyway.
 
     Args:
         readings: taken one at a time, so any number will do.
@@ -260,6 +260,14 @@ def _write_mol(readings: Iterable[Reading], out: TextIO) -> int:
     return 1
 
 
+def _write_cdxml(readings: Iterable[Reading], out: TextIO) -> int:
+    from .cdxml import document  # noqa: PLC0415  brings RDKit
+
+    text, number = document(map(answered, readings))
+    out.write(text)
+    return number
+
+
 def _block(reading: Reading) -> str | None:
     """The molfile under its title, or one in RDKit's layout if the reading has only SMILES."""
     found = reading.molfile
@@ -281,6 +289,7 @@ _WRITERS: dict[str, Callable[[Iterable[Reading], TextIO], int]] = {
     "jsonl": _write_jsonl,
     "sdf": _write_sdf,
     "smi": _write_smi,
+    "cdxml": _write_cdxml,
     "mol": _write_mol,
 }
 
