@@ -224,7 +224,7 @@ def test_ink_that_was_not_read_is_told_of_and_counted() -> None:
     read = walk_of("N C N >", (20, 50), (44, 40), (68, 50))
     verdict = judge(picture, inked(picture), read)
     assert Kind.UNREAD_INK in [f.kind for f in verdict.findings]
-    assert verdict.features["unread"] > 1.5
+    assert verdict.features["unread"] > 1
     assert 0.2 < verdict.features["unexplained"] < 0.8
     whole = picture_of((20, 40, 44, 40))
     read = walk_of("N O >", (20, 40), (44, 40))
