@@ -49,7 +49,7 @@ class Stub:
             raise PictureError(name, "missing", "cannot be opened") from err
         time.sleep(self.delay)
         if data == b"kill":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         elif data == b"hang":
             time.sleep(3600)
         elif data == b"raise":

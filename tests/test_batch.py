@@ -35,6 +35,8 @@ from molgaze.inputs import Item, tiff_pages
 from molgaze.reading import Reading
 from molgaze.workers import Worker, WorkerError, Workers
 
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals, pipes or /proc of POSIX")
+
 
 def png(shade: int = 0) -> bytes:
     file = io.BytesIO()
@@ -95,6 +97,7 @@ def test_files_folders_and_globs(tmp_path: Path) -> None:
     assert sources(Inputs([], listed)) == [f"{a}/000.png", f"{a}/deep/000.png"]
 
 
+@POSIX
 def test_what_is_not_there_is_a_row_too(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe.zip")
@@ -239,6 +242,7 @@ def test_tables(tmp_path: Path) -> None:
 # ---- workers --------------------------------------------------------------------------------
 
 
+@POSIX
 def test_a_worker_reads_and_is_lost(tmp_path: Path) -> None:
     with Workers(Stub, 1, timeout=1.5) as pool:
         assert pool.start() == {"model": "stub 1 cpu"}
@@ -279,6 +283,7 @@ def _process(reader: object) -> int:
     return os.getpid()
 
 
+@POSIX
 def test_worker_ends_with_its_parent() -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
@@ -440,6 +445,7 @@ def test_a_run_and_its_tables(tmp_path: Path) -> None:
     assert batch(Inputs([str(pictures)]), outs, Stub, workers=1).resumed == 10
 
 
+@POSIX
 def test_parquet(tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     pictures = folder(tmp_path / "in", 3, bad=b"bad", pill="\N{PILL}".encode())
@@ -495,6 +501,7 @@ def test_pages_of_documents(tmp_path: Path) -> None:
         assert "broken PDF" in next(r["error"] for r in rows if r["error"])
 
 
+@POSIX
 def test_a_page_that_kills_its_worker_is_a_row(tmp_path: Path) -> None:
     inputs = Inputs([str(pdf(tmp_path / "paper.pdf", 2))])
     done = batch(inputs, [tmp_path / "o.jsonl"], Killed, workers=1)
@@ -599,6 +606,7 @@ def rows_of(journal: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
+@POSIX
 def test_killed_again_and_again_equals_undisturbed(tmp_path: Path) -> None:
     chance = random.Random(11)
     pictures = folder(tmp_path / "in", 150, bad=b"bad", kill=b"kill")
@@ -625,6 +633,7 @@ def test_killed_again_and_again_equals_undisturbed(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+@POSIX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_with_the_journal_whole(tmp_path: Path, number: int) -> None:
     pictures = folder(tmp_path / "in", 400)
@@ -657,6 +666,8 @@ from molgaze.batch import Inputs, batch
 from molgaze.cli import main
 done = batch(Inputs([sys.argv[2]]), [sys.argv[3]], Stub, workers=2, timeout=1.5)
 assert dict(done.failures) == {"TimedOut": 1, "PictureError": 1}, done
+import molgaze.web.server
+assert main(["read", sys.argv[4], "--threads", "1", "--min-confidence", "0"]) == 0
 assert main(["info", "--weights", "nowhere"]) == 3
 """
 
@@ -664,9 +675,13 @@ assert main(["info", "--weights", "nowhere"]) == 3
 def test_a_batch_where_there_is_nothing_of_posix(tmp_path: Path) -> None:
     """What Windows lacks is taken away: file locks, affinity, alarms and signals."""
     pictures = folder(tmp_path / "in", 5, bad=b"bad", hang=b"hang")
+    pytest.importorskip("fastapi")
+    example = Path(__file__).parents[1] / "examples" / "caffeine.png"
     command = [sys.executable, "-c", ELSEWHERE, Path(__file__).parent, pictures, tmp_path / "o.csv"]
+    command.append(example)
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0
+    assert Chem.MolFromSmiles(done.stdout.splitlines()[0]).GetNumAtoms() == 14
     assert done.stderr.splitlines()[-1] == f"molgaze: no weights at {Path('nowhere/encoder.onnx')}"
     assert len(table(tmp_path / "o.csv")) == 7
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 
+from molgaze import progress
 from molgaze.progress import Progress, span
 
 
@@ -32,6 +34,28 @@ def test_what_is_not_shown_says_nothing(capsys: pytest.CaptureFixture[str]) -> N
         bar(done)
     bar.clear()
     assert capsys.readouterr().err == ""
+
+
+def test_a_line_on_a_terminal_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    bar = Progress(3)
+    bar(1, note="  a long note")
+    bar(2)
+    bar.clear()
+    bar.clear()
+    said = capsys.readouterr().err
+    screen = [" "] * 100
+    at = 0
+    for char in said:
+        at = 0 if char == "\r" else at + 1
+        if char != "\r":
+            screen[at - 1] = char
+    assert "".join(screen).strip() == ""
+    assert at == 0
+    assert "2/3" in said
 
 
 def test_where_lines_stay_there_are_few(capsys: pytest.CaptureFixture[str]) -> None:

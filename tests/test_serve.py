@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -433,6 +434,7 @@ def test_a_reader_that_does_not_start() -> None:
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
 def test_many_requests_take_no_memory(client: TestClient) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -447,6 +449,7 @@ def test_many_requests_take_no_memory(client: TestClient) -> None:
     assert threading.active_count() < 40
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_command() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

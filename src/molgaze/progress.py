@@ -27,6 +27,7 @@ class Progress:
         self._shown, self._live = shown, sys.stderr.isatty()
         self._marks: deque[tuple[float, int]] = deque()
         self._told = 0.0
+        self._width = 0  # characters of the line that stands on the terminal
         if shown and not isinstance(total, int):
             threading.Thread(target=self._count, args=(total,), daemon=True).start()
 
@@ -49,12 +50,11 @@ class Progress:
             return
         self._told = now
         line = self.line(done, done - before, now) + note
-        print(
-            f"\r{line}\x1b[K" if self._live else line,
-            end="" if self._live else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
+        if self._live:  # blanks over what is left of a longer line: not all terminals can clear
+            print(f"\r{line.ljust(self._width)}", end="", file=sys.stderr, flush=True)
+            self._width = len(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
     def line(self, done: int, fresh: int, now: float) -> str:
         """The text for so many pictures done, so many of them in this run, at a time in seconds."""
@@ -72,8 +72,9 @@ class Progress:
 
     def clear(self) -> None:
         """Take the line away, so that something else can be printed."""
-        if self._shown and self._live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if self._width:
+            print(f"\r{' ' * self._width}\r", end="", file=sys.stderr, flush=True)
+            self._width = 0
 
 
 def span(seconds: float) -> str:

@@ -29,6 +29,7 @@ from .picture import PictureError
 from .reading import Reading
 
 TIMEOUT = 60.0  # seconds for one picture
+PAGE_TIMES = 5  # as long may a page take, which shows many molecules
 START_TIMEOUT = 120.0  # seconds for a worker to load its weights
 RECYCLE = 5_000  # answers after which a worker is replaced, so that no leak can grow
 
@@ -201,7 +202,7 @@ class Worker:
         return self.info
 
     def _spawn(self) -> None:
-        self._process = _Process(self._timeout + 10)
+        self._process = _Process(PAGE_TIMES * self._timeout + 10)
         self._answers = 0
         try:
             self._send(self._factory)
@@ -213,19 +214,23 @@ class Worker:
             raise WorkerError(said)
         self.info = said
 
-    def ask(self, task: Task[Answer]) -> Answer:
+    def ask(self, task: Task[Answer], times: float = 1.0) -> Answer:
         """The task's answer. One that loses the worker is given to a fresh one, once.
+
+        Args:
+            task: what to do.
+            times: how many times as long as a picture it may take, up to `PAGE_TIMES`.
 
         Raises:
             LostError: that one was lost too.
             WorkerError: no process could be started.
         """
         try:
-            return self._ask(task)
+            return self._ask(task, times)
         except LostError:
-            return self._ask(task)
+            return self._ask(task, times)
 
-    def _ask(self, task: Task[Answer]) -> Answer:
+    def _ask(self, task: Task[Answer], times: float) -> Answer:
         if self._closed:
             raise LostError("WorkerDied", "the run was stopped")
         if self._answers >= RECYCLE:
@@ -233,7 +238,7 @@ class Worker:
         self.start()
         self._answers += 1
         self._send(task)
-        answer: Answer = self._receive(self._timeout)
+        answer: Answer = self._receive(times * self._timeout)
         return answer
 
     def _send(self, what: object) -> None:
@@ -442,19 +447,22 @@ class Workers:
         Raises:
             WorkerError: no process could be started.
         """
-        found = self._asked(
-            partial(read_page, source=source, page=page, content=content), source, page
-        )
+        task = partial(read_page, source=source, page=page, content=content)
+        found = self._asked(task, source, page, PAGE_TIMES)
         return (found,) if isinstance(found, Reading) else found
 
     def _asked(
-        self, task: Task[Reading | tuple[Reading, ...]], source: str, page: int
+        self,
+        task: Task[Reading | tuple[Reading, ...]],
+        source: str,
+        page: int,
+        times: float = 1.0,
     ) -> Reading | tuple[Reading, ...]:
         """What a worker answers; the reading of a failure if two were lost over it."""
 
         def act(worker: Worker) -> Reading | tuple[Reading, ...]:
             try:
-                return worker.ask(task)
+                return worker.ask(task, times)
             except LostError as lost:
                 return failure(source, page, lost, worker.info.get("model"))
 
