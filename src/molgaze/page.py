@@ -37,6 +37,9 @@ POOR = 0.25  # confidence of a part that may be but a piece of a drawing
 FEWEST_ATOMS = 5  # of a molecule that is cut from another; ions and solvents have fewer
 ATOM_REACH = 0.55  # bonds: how far from its atom and its bonds a molecule's ink lies
 SURELY_ONE = 0.6  # confidence of one molecule, over which a picture is not searched for more
+MANY = 4  # drawings in a picture, from which on it is a page
+SURE_PIECE = 0.5  # confidence of each of fewer, at least
+PIECES_GAP = 0.6  # bonds: between them, at least
 LETTER_SHARE = 0.42  # of a bond: the height of a letter in a drawing
 HEAD = "drawing_head"  # key of the encoder's metadata
 
@@ -191,12 +194,27 @@ def apart(net: Net, read: Read, source: Source, number: int, whole: Reading) -> 
         page = document.page(number)
     letter = LETTER_SHARE * whole.scale if whole.smiles and whole.scale else None
     found = read_page(net, read, page, letter)
-    molecules = [r for r in found if r.smiles and r.confidence > POOR]
-    if len(molecules) < 2 or len(molecules) < 0.5 * len(found):
-        return [whole]
-    if is_one and whole.confidence > WHOLE * math.prod(r.confidence for r in molecules):
-        return [whole]
+    molecules = [r for r in found if r.smiles]
+    if len(molecules) < MANY:
+        # Two or three may be pieces of one drawing whose lines are broken.
+        bond = max(r.scale or 0.0 for r in found) if found else 0.0
+        sure = all(r.confidence > SURE_PIECE for r in found)
+        if len(found) < 2 or not sure or _least_gap(found) < PIECES_GAP * bond:
+            return [whole]
+        if is_one and whole.confidence > WHOLE * math.prod(r.confidence for r in molecules):
+            return [whole]
     return [whole] if _is_salt(molecules) else found
+
+
+def _least_gap(readings: Sequence[Reading]) -> float:
+    """The least distance between the boxes of readings, across or down, whichever is more."""
+    boxes = [r.box for r in readings if r.box]
+    gaps = [
+        max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
+        for k, a in enumerate(boxes)
+        for b in boxes[:k]
+    ]
+    return min(gaps, default=0.0)
 
 
 @cache
