@@ -19,9 +19,10 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops
+from PIL import Image
 
 from . import refusals
+from .paper import plain_ink
 from .scale import TARGET_BOND, Bytes, Picture, at_scale, bond_length
 
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM")
@@ -30,8 +31,6 @@ MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_384
 MIN_SIDE = 8
 MAX_ASPECT = 40
-MIN_CONTRAST = 20  # levels of 255 between paper and ink
-MIN_INK_PIXELS = 6
 
 # Every exception that a decoder of Pillow has been seen to let out on a broken file.
 _DECODER_ERRORS = (
@@ -263,11 +262,11 @@ def _ink(image: Image.Image, name: str) -> Bytes:
         image = Image.fromarray(_to_bytes(np.asarray(image), name))
     if image.has_transparency_data:
         layers = image.convert("RGBA")
-        ink = _flatten(_over(layers, 255))
+        ink = plain_ink(_over(layers, 255))
         if ink is None:
-            ink = _flatten(_over(layers, 0))
+            ink = plain_ink(_over(layers, 0))
     else:
-        ink = _flatten(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        ink = plain_ink(image.convert("L" if image.mode in ("1", "L") else "RGB"))
     if ink is None:
         raise PictureError(name, "blank", "blank: nothing is drawn in it")
     if orientation in _TURNS:
@@ -298,106 +297,6 @@ def _over(layers: Image.Image, paper: int) -> Image.Image:
     sheet = Image.new("RGB", layers.size, (paper, paper, paper))
     sheet.paste(layers, mask=layers.getchannel("A"))
     return sheet
-
-
-def _flatten(image: Image.Image) -> Image.Image | None:
-    """L or RGB -> L ink on flat paper (0), at full contrast (255); None when blank.
-
-    A channel at a time, and the strongest difference wins: yellow sulfur on white is nearly
-    invisible in luminance and black in the blue channel.
-    """
-    channels = list(image.split())
-    if len(channels) == 3 and _is_grey(channels):
-        channels = channels[1:2]
-    darker, lighter = None, None
-    for channel in channels:
-        paper = _paper(channel)
-        down = _ratio(ImageChops.subtract(paper, channel), paper)
-        up = ImageChops.subtract(channel, paper)
-        darker = down if darker is None else ImageChops.lighter(darker, down)
-        lighter = up if lighter is None else ImageChops.lighter(lighter, up)
-    assert darker is not None
-    assert lighter is not None
-    ramp = np.arange(256) * (np.arange(256) >= MIN_CONTRAST)
-    masses = [float((np.array(side.histogram()) * ramp).sum()) for side in (darker, lighter)]
-    return _stretch(darker if masses[0] >= masses[1] else lighter)
-
-
-def _is_grey(channels: list[Image.Image]) -> bool:
-    red, green, blue = channels
-    apart = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
-    return all(int(side.getextrema()[1]) <= 24 for side in apart)  # type: ignore[arg-type]
-
-
-def _paper(channel: Image.Image) -> Image.Image:
-    """Grey level of the paper at each pixel: the medians of large blocks, smoothed."""
-    width, height = channel.size
-    step = max(1, max(width, height) // 512)
-    small = np.asarray(channel.reduce(step) if step > 1 else channel)
-    side = max(24, max(small.shape) // 12)  # px of a block: wider than a ring, narrower than a lamp
-    rows, columns = max(1, small.shape[0] // side), max(1, small.shape[1] // side)
-    blocks = _block_medians(small, rows, columns)
-    level = float(np.median(blocks))
-    spread = np.percentile(np.abs(blocks - level), 75)
-    if spread < 4:
-        return Image.new("L", channel.size, round(level))
-    # A block inside a bold ring or a stray black bar must not pass for paper.
-    padded = np.pad(blocks, 1, mode="edge")
-    around = np.stack(
-        [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)], axis=0
-    )
-    smooth = Image.fromarray(np.median(around, axis=0).astype(np.uint8))
-    return smooth.resize(channel.size, Image.Resampling.BILINEAR)
-
-
-def _block_medians(grey: Bytes, rows: int, columns: int) -> NDArray[np.float64]:
-    """Medians (rows, columns) of as many blocks of a picture, by one histogram of all of them."""
-    ys = np.linspace(0, grey.shape[0], rows + 1).astype(int)
-    xs = np.linspace(0, grey.shape[1], columns + 1).astype(int)
-    row = np.repeat(np.arange(rows), np.diff(ys))
-    column = np.repeat(np.arange(columns), np.diff(xs))
-    slots = (row[:, None] * columns + column) * 256 + grey
-    counts = np.bincount(slots.ravel(), minlength=rows * columns * 256)
-    below = counts.reshape(rows, columns, 256).cumsum(2)
-    half = below[..., -1:] / 2
-    low, high = (below >= half).argmax(2), (below > half).argmax(2)
-    return np.asarray((low + high) / 2)
-
-
-def _ratio(down: Image.Image, paper: Image.Image) -> Image.Image:
-    """Loss of light in parts of the paper's own light, so that ink in the shade is still ink."""
-    low, high = paper.getextrema()
-    if low == high:
-        return down  # the stretch does the same for a flat paper
-    part = np.asarray(down, np.uint16) * np.uint16(255) // np.maximum(np.asarray(paper), 32)
-    return Image.fromarray(np.minimum(part, 255).astype(np.uint8))
-
-
-def _stretch(ink: Image.Image) -> Image.Image | None:
-    """Ink at any contrast -> 0..255 with the paper's grain taken off; None when there is none."""
-    counts = np.array(ink.histogram(), np.float64)
-    if counts[MIN_CONTRAST:].sum() < MIN_INK_PIXELS:
-        return None
-    split = max(_otsu(counts), MIN_CONTRAST // 2)
-    above = np.cumsum(counts[split + 1 :])
-    if above[-1] == 0:
-        return None
-    top = split + 1 + int(np.searchsorted(above, 0.8 * above[-1]))
-    floor = round(0.05 * top)
-    if top >= 250:
-        return ink
-    ramp = (np.arange(256) - floor) * (255.0 / max(top - floor, 1))
-    return ink.point(np.clip(np.rint(ramp), 0, 255).astype(int).tolist())
-
-
-def _otsu(counts: NDArray[np.float64]) -> int:
-    """Level that parts a histogram into two classes of least spread."""
-    levels = np.arange(counts.size)
-    below = np.cumsum(counts)
-    mass = np.cumsum(counts * levels)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (mass[-1] * below - mass * below[-1]) ** 2 / (below * (below[-1] - below))
-    return int(np.nanargmax(np.where(np.isfinite(between), between, 0.0)))
 
 
 def _step(level: int) -> list[int]:
