@@ -79,6 +79,9 @@ class Stub:
             ms=1.0,
         )
 
+    def read_apart(self, source: Any, *, page: int = 1) -> list[Reading]:
+        return [self.read(source, page=page)]
+
     def find(self, source: Any, pages: Any) -> Any:
         """As many drawings on a page as the rest of its number by three says."""
         for page in pages:

@@ -51,6 +51,9 @@ class FakeReader:
 
     reads = 0
 
+    def read_apart(self, source: Any, *, page: int = 1) -> list[Reading]:
+        return [self.read(source, page=page)]
+
     def read(self, source: Any, *, page: int = 1) -> Reading:
         if self.fault is not None:
             raise self.fault

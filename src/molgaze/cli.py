@@ -133,16 +133,25 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         help="pictures to SMILES",
         description="One picture: its SMILES. Several: title, SMILES and confidence, one a line.",
     )
-    read.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help=f"a file: .{', .'.join(FORMATS)}, or .gz"
-    )
+    read.add_argument("-o", "--output", type=Path, metavar="OUT", help=_told_formats(FORMATS))
     form = read.add_mutually_exclusive_group()
-    form.add_argument("--format", choices=FORMATS, help="the default is told by the suffix of OUT")
     form.add_argument(
-        "--json", action="store_const", const="jsonl", dest="format", help="--format jsonl"
+        "--format",
+        choices=FORMATS,
+        help="format of what is written; the default is that of the suffix of OUT",
+    )
+    form.add_argument(
+        "--json",
+        action="store_const",
+        const="jsonl",
+        dest="format",
+        help="the same as --format jsonl",
     )
     read.add_argument(
-        "--page", type=_pages, metavar="N[-M]", help="only these pages or frames, counted from 1"
+        "--page",
+        type=_pages,
+        metavar="N[-M]",
+        help="read only these pages or frames, counted from 1",
     )
     read.set_defaults(command=_read)
 
@@ -163,10 +172,18 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         description="Tables have the columns file, smiles and, if there are any, condition.",
     )
     score.add_argument("tables", nargs="+", metavar="TABLE.csv")
-    score.add_argument("--limit", type=_count, metavar="N", help="the first N rows of a table")
-    score.add_argument("--misses", type=Path, metavar="PAGE.html", help="write what went wrong")
-    score.add_argument("--json", action="store_true", help="print figures as JSON")
-    score.add_argument("--progress", action="store_true", help="also where it is not a terminal")
+    score.add_argument(
+        "--limit", type=_count, metavar="N", help="score only the first N rows of each table"
+    )
+    score.add_argument(
+        "--misses", type=Path, metavar="PAGE.html", help="write a page that shows what went wrong"
+    )
+    score.add_argument("--json", action="store_true", help="print the figures as JSON")
+    score.add_argument(
+        "--progress",
+        action="store_true",
+        help="show how far the work is also where standard error is no terminal",
+    )
     score.set_defaults(command=_score)
 
     info = commands.add_parser("info", parents=[reader], help="versions, weights, device, limits")
@@ -180,7 +197,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
     batch = commands.add_parser(
         "batch",
-        parents=[inputs, trust, _worker_options(60.0), reader],
+        parents=[inputs, trust, _worker_options(60.0), _reader_options("one")],
         help="many pictures, with a journal: killed, it goes on",
     )
     batch.add_argument(
@@ -189,18 +206,22 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="OUT",
-        help=f"a table: .{', .'.join(TABLES)}, or .gz; may be given several times",
+        help=_told_formats(TABLES) + "; may be given several times",
     )
     batch.add_argument(
         "--journal",
         metavar="FILE",
-        help="where rows are kept as they are read; the default is OUT.journal",
+        help="file in which rows are kept as they are read; the default is OUT.journal",
     )
     batch.add_argument(
-        "--restart", action="store_true", help="throw the journal away and read all again"
+        "--restart",
+        action="store_true",
+        help="throw away the journal that is there and read everything again",
     )
     batch.add_argument(
-        "--retry", action="store_true", help="read again what killed a worker or timed out"
+        "--retry",
+        action="store_true",
+        help="read again the pictures that killed a worker or took too long",
     )
     cluster = batch.add_argument_group("cluster (extra: ray)")
     cluster.add_argument(
@@ -211,29 +232,52 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         "the folder, and OUT are tables as without ray",
     )
     cluster.add_argument(
-        "--gpus", type=float, default=0.0, metavar="X", help="GPUs, or a share of one, a worker"
+        "--gpus",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="GPUs for each worker; may be a fraction",
     )
     batch.set_defaults(command=_batch)
 
     serve = commands.add_parser(
         "serve",
-        parents=[_worker_options(20.0), reader],
+        parents=[_worker_options(20.0), _reader_options("one")],
         help="a page and an HTTP service on this machine (extra: web)",
     )
-    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="%(default)s")
-    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="%(default)s")
     serve.add_argument(
-        "--admit", type=_count, default=32, metavar="N", help="requests at a time; %(default)s"
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen at; the default, %(default)s, is for this machine only",
     )
     serve.add_argument(
-        "--megabytes", type=_count, default=20, metavar="N", help="of a request; %(default)s"
+        "--port",
+        type=_port,
+        default=8765,
+        metavar="N",
+        help="port to listen at; the default is %(default)s",
+    )
+    serve.add_argument(
+        "--admit",
+        type=_count,
+        default=32,
+        metavar="N",
+        help="requests that are served at a time; the default is %(default)s",
+    )
+    serve.add_argument(
+        "--megabytes",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="largest size of a request; the default is %(default)s",
     )
     serve.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name of this server, beside localhost and addresses in numbers",
+        help="another name under which the server answers, beside localhost and numbers",
     )
     serve.add_argument("--open", action="store_true", help="open the page in a browser")
     serve.set_defaults(command=_serve)
@@ -258,7 +302,9 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         help="a run's folder or safetensors file; of several with one past, the mean",
     )
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    export.add_argument("--name", default="gaze", help="of the weights; default %(default)s")
+    export.add_argument(
+        "--name", default="gaze", help="name of the weights; the default is %(default)s"
+    )
     export.add_argument(
         "--check",
         nargs="+",
@@ -293,6 +339,10 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _told_formats(forms: Sequence[str]) -> str:
+    return f"file to write, in the format of its suffix: .{', .'.join(forms)}; .gz may follow"
+
+
 def _input_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
@@ -302,8 +352,14 @@ def _input_options() -> argparse.ArgumentParser:
         help="picture, PDF, folder, glob, ZIP or TAR archive, Parquet or Arrow table",
     )
     group = parser.add_argument_group("inputs")
-    group.add_argument("--files-from", metavar="LIST", help="a file of inputs, one a line, or -")
-    group.add_argument("-r", "--recursive", action="store_true", help="folders in folders too")
+    group.add_argument(
+        "--files-from",
+        metavar="LIST",
+        help="a file that names inputs, one on each line; - is standard input",
+    )
+    group.add_argument(
+        "-r", "--recursive", action="store_true", help="look into folders inside of folders, too"
+    )
     group.add_argument(
         "--column", metavar="NAME", help="column of a table that holds the bytes of the pictures"
     )
@@ -325,8 +381,10 @@ def _trust() -> argparse.ArgumentParser:
         help="mark readings with a lower confidence in the column review, as to be looked at; "
         "from 0 to 1, and `molgaze info` tells the default",
     )
-    group.add_argument("-q", "--quiet", action="store_true", help="no word of single pictures")
-    group.add_argument("--no-progress", action="store_true", help="no line of how far it is")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="say nothing about single pictures"
+    )
+    group.add_argument("--no-progress", action="store_true", help="do not show how far the work is")
     return parser
 
 
@@ -334,29 +392,39 @@ def _worker_options(timeout: float) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("workers")
     group.add_argument(
-        "--workers", type=_count, metavar="N", help="processes; the default is one a core"
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="processes that read; the default is one for each core",
     )
     group.add_argument(
         "--timeout",
         type=_seconds,
         default=timeout,
         metavar="S",
-        help="seconds for a picture; the default is %(default)g",
+        help="seconds that a picture may take; a page may take five times as long; the default is "
+        "%(default)g",
     )
     return parser
 
 
-def _reader_options() -> argparse.ArgumentParser:
+def _reader_options(threads: str = "all cores") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("reader")
     group.add_argument(
         "--weights", metavar="DIR", help="a folder of weights; the default is the package's own"
     )
     group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="%(default)s"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute; the default is %(default)s",
     )
     group.add_argument(
-        "--threads", type=_count, metavar="N", help="of a reader; the default is all cores"
+        "--threads",
+        type=_count,
+        metavar="N",
+        help=f"processor threads of a reader; the default is {threads}",
     )
     group.add_argument(
         "--beam",
@@ -447,8 +515,10 @@ def _read(args: argparse.Namespace) -> int:
 
 
 def _readings(reader: Reader, inputs: Inputs) -> Iterator[Reading]:
-    """One reading for each picture and each molecule on a page, whatever happens to it."""
-    from .workers import failure, named, read, read_page  # noqa: PLC0415
+    """The readings of all pictures and pages: one for each molecule on a page or in a picture of
+    several, and one for each picture else, whatever happens to it.
+    """
+    from .workers import failure, named, read_apart, read_page  # noqa: PLC0415
 
     for item in inputs:
         try:
@@ -461,7 +531,8 @@ def _readings(reader: Reader, inputs: Inputs) -> Iterator[Reading]:
         if item.is_page:
             yield from read_page(reader, item.source, item.page, content)
         else:
-            yield named(read(reader, item.source, item.page, content), item.source, item.id)
+            found = read_apart(reader, item.source, item.page, content)
+            yield from (named(reading, item.source, item.id) for reading in found)
 
 
 def _batch(args: argparse.Namespace) -> int:

@@ -75,6 +75,9 @@ class Reads(Protocol):
     def read(self, source: str | bytes, *, page: int) -> Reading:
         """As :meth:`molgaze.Reader.read`."""
 
+    def read_apart(self, source: str | bytes, *, page: int) -> Iterable[Reading]:
+        """As :meth:`molgaze.Reader.read_apart`."""
+
     def find(self, source: str | bytes, pages: Iterable[int]) -> Iterable[Reading]:
         """As :meth:`molgaze.Reader.find`."""
 
@@ -125,6 +128,19 @@ def read_page(reader: Reads, source: str, page: int, content: str | bytes) -> tu
     began = time.perf_counter()
     try:
         return tuple(named(found, source) for found in reader.find(content, [page]))
+    except Exception as err:
+        ms = (time.perf_counter() - began) * 1000
+        return (failure(source, page, err, reader.info.get("model"), ms, is_fault(err)),)
+
+
+def read_apart(reader: Reads, source: str, page: int, content: str | bytes) -> tuple[Reading, ...]:
+    """A reading for each molecule of a picture, whatever happens to it; arguments as of `read`.
+
+    A picture of one molecule, or of none, gives one.
+    """
+    began = time.perf_counter()
+    try:
+        return tuple(named(found, source) for found in reader.read_apart(content, page=page))
     except Exception as err:
         ms = (time.perf_counter() - began) * 1000
         return (failure(source, page, err, reader.info.get("model"), ms, is_fault(err)),)
