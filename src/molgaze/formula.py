@@ -625,7 +625,7 @@ class _Chart:
                 single = _price(unit, node, order, False)
                 if single is not None:
                     usual = order == 1 or (self.turned and (unit.text != "C" or self.forward_hand))
-                    single += not usual and not piece.copied  # `CH3CO` is usual, `OCCH3` is not
+                    single += not usual and not way.bonds  # `CH3CO` is usual, `OCCH3` is not
                     grown.add_groups(state, way, order, node, single, piece.count)
         return grown
 
