@@ -76,7 +76,7 @@ def main() -> None:
     with open(target, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "smiles", "condition")[: 3 if rows[0][2] else 2])
-        for number, (source, smiles, condition) in enumerate(rows):
+        for number, (source, smiles, condition, _) in enumerate(rows):
             picture = opened(source)
             for copy in range(options.copies):
                 rng = np.random.default_rng((options.seed, number, copy))

@@ -56,7 +56,7 @@ def drawings(files: list[Path], rng: np.random.Generator) -> Iterator[tuple[Chem
 
 def rows(files: list[Path], rng: np.random.Generator) -> Iterator[tuple[Chem.Mol, Image.Image]]:
     """The molecules and pictures of tables, in any order."""
-    every = [(file, smiles) for path in files for file, smiles, _ in table(path)]
+    every = [(row.picture, row.smiles) for path in files for row in table(path)]
     for i in rng.permutation(len(every)):
         file, smiles = every[i]
         mol = Chem.MolFromSmiles(smiles)

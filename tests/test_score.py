@@ -10,6 +10,7 @@ from PIL import Image
 
 from molgaze.reading import Reading
 from molgaze.score import (
+    Row,
     TableError,
     compare,
     kinds,
@@ -31,7 +32,28 @@ def picture(folder: Path, name: str) -> Path:
 def test_table(tmp_path: Path) -> None:
     picture(tmp_path, "a.png")
     (tmp_path / "t.csv").write_text("file,smiles,condition\na.png,OC,t\n", "utf-8")
-    assert table(tmp_path / "t.csv") == [(tmp_path / "a.png", "OC", "t")]
+    assert table(tmp_path / "t.csv") == [(tmp_path / "a.png", "OC", "t", "")]
+    (tmp_path / "t.csv").write_text("file,smiles,note\na.png,OC,flat\n", "utf-8")
+    assert table(tmp_path / "t.csv") == [(tmp_path / "a.png", "OC", None, "flat")]
+
+
+@pytest.mark.parametrize(
+    ("want", "got", "note", "exact"),
+    [
+        ("C[C@H](N)O", "CC(N)O", "", False),
+        ("C[C@H](N)O", "CC(N)O", "flat", True),
+        ("C[C@H](N)O", "CC(N)S", "flat", False),
+        ("*c1ccccc1", "[1*]c1ccccc1", "", False),
+        ("*c1ccccc1", "[1*]c1ccccc1", "dummy any label", True),
+        ("*c1ccccc1", "[1*]c1ccncc1", "dummy any label", False),
+        ("*c1ccccc1", "[2H]c1ccccc1", "dummy any label", False),
+    ],
+)
+def test_a_note_says_how_an_answer_is_compared(
+    tmp_path: Path, want: str, got: str, note: str, exact: bool
+) -> None:
+    row = Row(picture(tmp_path, "a.png"), want, None, note)
+    assert score([row], lambda _: got).total.exact == exact
 
 
 @pytest.mark.parametrize(

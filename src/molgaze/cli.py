@@ -169,7 +169,8 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         "score",
         parents=[reader],
         help="accuracy and speed on tables of pictures with answers",
-        description="Tables have the columns file, smiles and, if there are any, condition.",
+        description="Tables have the columns file, smiles and, if there are any, condition and note. "
+        "The note flat compares without stereo; dummy any label takes any label of an R group.",
     )
     score.add_argument("tables", nargs="+", metavar="TABLE.csv")
     score.add_argument(
@@ -597,7 +598,7 @@ def _told(summary: Summary) -> str:
     fresh = summary.pictures - summary.resumed
     parts = [f"{summary.pictures:,} picture{'s' * (summary.pictures != 1)}"]
     if summary.rows not in (0, summary.pictures):
-        parts.append(f"{summary.rows:,} molecules on their pages")
+        parts.append(f"{summary.rows:,} molecules in them")
     if summary.resumed:
         parts.append(f"{summary.resumed:,} of them in the journal before")
     if summary.failures:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from PIL import Image, ImageDraw
 from rdkit import Chem, DataStructs, rdBase
@@ -25,8 +25,19 @@ from .files import whole
 from .picture import PictureError, load
 from .reading import Reading, draw
 
-#: (picture, expected SMILES, condition or None)
-Row: TypeAlias = "tuple[Path, str, str | None]"
+
+class Row(NamedTuple):
+    """One picture of a benchmark and its answer."""
+
+    picture: Path
+    smiles: str
+    condition: str | None = None
+    note: str = ""
+    """How the answer is compared: ``flat`` without stereo; ``dummy any label`` where any label or
+    number of a dummy atom is right.
+    """
+
+
 #: What a reader may give back for one picture.
 Answer: TypeAlias = "Reading | str | None"
 
@@ -36,7 +47,8 @@ class TableError(ValueError):
 
 
 def table(path: str | os.PathLike[str]) -> list[Row]:
-    """Read a CSV table with the columns ``file``, ``smiles`` and, if there are any, ``condition``.
+    """Read a CSV table with the columns ``file``, ``smiles`` and, if there are any, ``condition``
+    and ``note`` (see :class:`Row`).
 
     Args:
         path: the table; pictures are looked for relative to its folder.
@@ -62,7 +74,8 @@ def table(path: str | os.PathLike[str]) -> list[Row]:
                     raise TableError(f"{where}: no picture {picture}")
                 if _mol(smiles) is None:
                     raise TableError(f"{where}: RDKit does not read the answer {smiles!r}")
-                rows.append((picture, smiles, record.get("condition") or None))
+                condition, note = record.get("condition") or None, record.get("note") or ""
+                rows.append(Row(picture, smiles, condition, note))
     except (OSError, UnicodeDecodeError, csv.Error) as err:
         raise TableError(f"{source}: {err}") from err
     if not rows:
@@ -130,14 +143,14 @@ class Score:
 
 
 def score(
-    rows: Sequence[tuple[Path | str, str, str | None]],
+    rows: Sequence[Row | tuple[Path | str, str, str | None]],
     read: Callable[[Path], Answer],
     progress: Callable[[Result], None] | None = None,
 ) -> Score:
     """Read every picture and compare.
 
     Args:
-        rows: (picture, expected SMILES, condition or None), as :func:`table` gives them.
+        rows: as :func:`table` gives them, or (picture, expected SMILES, condition or None).
         read: picture -> reading or SMILES. An OSError, ValueError or RuntimeError that it raises
             counts as no reading; any other is a fault in the code and goes through.
         progress: called after each picture.
@@ -148,7 +161,9 @@ def score(
     if not rows:
         raise ValueError("nothing to score")
     results: list[Result] = []
-    for name, expected, condition in rows:
+    for row in rows:
+        name, expected, condition = row[:3]
+        note = row.note if isinstance(row, Row) else ""
         path = Path(name)
         error: str | None = None
         answer: Answer = None
@@ -158,7 +173,9 @@ def score(
         except (OSError, ValueError, RuntimeError) as err:
             error = f"{type(err).__name__}: {err}"
         ms = (time.perf_counter() - begin) * 1000
-        results.append(compare(path, expected, answer, condition=condition, ms=ms, error=error))
+        results.append(
+            compare(path, expected, answer, condition=condition, note=note, ms=ms, error=error)
+        )
         if progress is not None:
             progress(results[-1])
     groups: dict[str, list[Result]] = {}
@@ -175,10 +192,11 @@ def compare(
     answer: Answer,
     *,
     condition: str | None = None,
+    note: str = "",
     ms: float = 0.0,
     error: str | None = None,
 ) -> Result:
-    """Compare one answer, whole, with what was expected.
+    """Compare one answer, whole, with what was expected; ``note`` is that of a :class:`Row`.
 
     Raises:
         ValueError: the expected SMILES is no molecule.
@@ -196,7 +214,10 @@ def compare(
             file, Chem.MolToSmiles(want), text or None, condition, ms, False, False, False, False,
             0.0, 0.0, "no reading" if not text else "invalid SMILES", error, reading,
         )  # fmt: skip
+    if "dummy" in note:
+        want, got = _unlabelled(want), _unlabelled(got)
     exact = Chem.MolToSmiles(want) == Chem.MolToSmiles(got)
+    exact = exact or ("flat" in note and _flat(want) == _flat(got))
     return Result(
         file=file,
         expected=Chem.MolToSmiles(want),
@@ -245,6 +266,15 @@ def _mol(smiles: str) -> Chem.Mol | None:
 def _flat(mol: Chem.Mol) -> str:
     text = str(Chem.MolToSmiles(mol, isomericSmiles=False))
     return _canonical(text) or text
+
+
+def _unlabelled(mol: Chem.Mol) -> Chem.Mol:
+    """With dummy atoms that have no number."""
+    copy = Chem.Mol(mol)
+    for atom in copy.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            atom.SetIsotope(0)
+    return _mol(Chem.MolToSmiles(copy)) or copy
 
 
 def _without_bond_stereo(mol: Chem.Mol) -> str:
