@@ -169,8 +169,9 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         "score",
         parents=[reader],
         help="accuracy and speed on tables of pictures with answers",
-        description="Tables have the columns file, smiles and, if there are any, condition and note. "
-        "The note flat compares without stereo; dummy any label takes any label of an R group.",
+        description="Tables have the columns file, smiles and, if there are any, condition and "
+        "note. The note flat compares without stereo, and with the note dummy any label an R "
+        "group may have any label.",
     )
     score.add_argument("tables", nargs="+", metavar="TABLE.csv")
     score.add_argument(
