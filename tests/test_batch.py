@@ -489,7 +489,7 @@ def test_pages_of_documents(tmp_path: Path) -> None:
     for resumed in (0, 12):
         done = batch(inputs, outs, Stub, workers=2)
         assert (done.pictures, done.resumed, done.rows) == (12, resumed, 14)
-        assert "12 pictures; 14 molecules on their pages" in told(done)
+        assert "12 pictures; 14 molecules in them" in told(done)
         assert done.failures == {"PictureError": 1}
         rows = readings(outs[0])
         drawn = [r["page"] for r in rows if r["source"].endswith("paper.pdf")]
@@ -502,6 +502,16 @@ def test_pages_of_documents(tmp_path: Path) -> None:
 
 
 @POSIX
+def test_molecules_of_a_picture_of_several_are_rows(tmp_path: Path) -> None:
+    pictures = folder(tmp_path / "in", 1, apart=b"apart 3", one=b"apart 1")
+    for resumed in (0, 3):
+        done = batch(Inputs([str(pictures)]), [tmp_path / "o.jsonl"], Stub, workers=1)
+        assert (done.pictures, done.rows, done.resumed) == (3, 5, resumed)
+        rows = readings(tmp_path / "o.jsonl")
+        assert [r["box"] and r["box"][0] for r in rows] == [None, 0, 1, 2, 0]
+        assert all(Path(r["source"]).parent == pictures for r in rows)
+
+
 def test_a_page_that_kills_its_worker_is_a_row(tmp_path: Path) -> None:
     inputs = Inputs([str(pdf(tmp_path / "paper.pdf", 2))])
     done = batch(inputs, [tmp_path / "o.jsonl"], Killed, workers=1)

@@ -165,13 +165,13 @@ class Journal:
             return None
         return int(self._offsets[at])
 
-    def add(self, key: bytes, reading: Reading | Sequence[Reading]) -> int:
-        """Append a row, which for a page holds the readings of all that is drawn; its offset.
+    def add(self, key: bytes, *readings: Reading) -> int:
+        """Append a row with the readings of all molecules of a picture or page; its offset.
 
         Raises:
             OSError: no space, for one; the journal is as it was before.
         """
-        kept = row(reading) if isinstance(reading, Reading) else {"drawings": [*map(row, reading)]}
+        kept = row(readings[0]) if len(readings) == 1 else {"drawings": [*map(row, readings)]}
         line = json.dumps({"key": key.hex(), **kept}, allow_nan=False)
         return self._append(line.encode("ascii") + b"\n")
 
@@ -191,7 +191,7 @@ class Journal:
         return offset
 
     def at(self, offset: int) -> Reading:
-        """The reading of the row there, which is that of one picture.
+        """The reading of the row there, which holds but one.
 
         Raises:
             JournalError: the row is damaged.
@@ -200,7 +200,7 @@ class Journal:
         return found
 
     def all_at(self, offset: int) -> list[Reading]:
-        """The readings of the row there: one of a picture, any number of a page.
+        """The readings of the row there: most often one of a picture, any number of a page.
 
         Raises:
             JournalError: the row is damaged.
@@ -265,7 +265,8 @@ def read_rows(
             continue
         number = tiff_pages(io.BytesIO(content)) if source.lower().endswith(TIFFS) else 1
         for page in range(1, number + 1):
-            yield row(replace(workers.read(source, page, content), id=id).judged(least))
+            for found in workers.read_apart(source, page, content):
+                yield row(replace(found, id=id).judged(least))
 
 
 # ---- the run --------------------------------------------------------------------------------
@@ -277,7 +278,7 @@ class Summary:
 
     Attributes:
         pictures: pictures and pages of documents that were read.
-        rows: of the tables; a page has one for each molecule that is drawn on it.
+        rows: of the tables: one for each molecule of a picture or page, or why it was not read.
         resumed: of these, rows that were in the journal before.
         failures: type of error -> rows; ``no molecule`` and ``length`` count as such.
         review: rows that were read, but not surely enough.
@@ -401,7 +402,7 @@ def check_outputs(targets: Sequence[Path], journal: str | os.PathLike[str] | Non
             arrow()
 
 
-Found = Reading | tuple[Reading, ...]  # of a picture, or of a page
+Found = tuple[Reading, ...]  # of all molecules of a picture or of a page
 
 
 def _read_all(
@@ -420,21 +421,20 @@ def _read_all(
 
     def work(place: int, key: bytes, item: Item, content: str | bytes) -> None:
         try:
-            found: Found
             if item.is_page:
                 found = pool.read_page(item.source, item.page, content)
             else:
-                found = replace(pool.read(item.source, item.page, content), id=item.id)
-            done.put((place, key, found))
+                found = pool.read_apart(item.source, item.page, content)
+            done.put((place, key, tuple(replace(reading, id=item.id) for reading in found)))
         except BaseException as err:
             done.put((place, key, err))
 
     def keep() -> None:
         nonlocal under_way
-        place, key, reading = done.get()
-        if isinstance(reading, BaseException):
-            raise reading
-        rows[place] = log.add(key, reading)
+        place, key, found = done.get()
+        if isinstance(found, BaseException):
+            raise found
+        rows[place] = log.add(key, *found)
         under_way -= 1
 
     threads = ThreadPoolExecutor(number)
@@ -454,7 +454,7 @@ def _read_all(
                     content = item.load()
                 except Exception as err:
                     found = replace(failure(item.source, item.page, err), id=item.id)
-                    done.put((len(rows) - 1, key, found))
+                    done.put((len(rows) - 1, key, (found,)))
                 else:
                     threads.submit(work, len(rows) - 1, key, item, content)
             while under_way >= 2 * number or not done.empty():

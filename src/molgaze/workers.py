@@ -457,6 +457,16 @@ class Workers:
         found = self._asked(task, source, page)
         return found if isinstance(found, Reading) else found[0]
 
+    def read_apart(self, source: str, page: int, content: str | bytes) -> tuple[Reading, ...]:
+        """A reading for each molecule of a picture, whatever happens to it or to its worker.
+
+        Raises:
+            WorkerError: no process could be started.
+        """
+        task = partial(read_apart, source=source, page=page, content=content)
+        found = self._asked(task, source, page)
+        return (found,) if isinstance(found, Reading) else found
+
     def read_page(self, source: str, page: int, content: str | bytes) -> tuple[Reading, ...]:
         """A reading for each molecule on a page, whatever happens to it or to its worker.
 
