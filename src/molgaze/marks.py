@@ -24,6 +24,7 @@ _LEAST_LETTER = 8.0  # px, of a capital letter in the original: smaller ones sho
 _LEVEL = 110  # of 255: a pixel as dark as this belongs to a mark
 _MAX_MARKS = 2000  # more small components than this are noise
 _REACH = 0.5  # bonds: marks are shorter than this
+_TALLEST = 1.7  # heights of a capital letter: brackets of labels are lower
 _LONG_TEXT = 8  # letters: so many that stand away from all bonds are a caption
 
 Bytes = NDArray[np.uint8]
@@ -42,12 +43,14 @@ class Label:
         anchor: (x, y) of the middle of the letter that the bonds lead to.
         letters: (N, 4) boxes of its letters.
         ink: uint8 (bottom - top, right - left), its letters alone.
+        is_apart: True where no bond leads to it, as to counter-ions and captions.
     """
 
     box: Box
     anchor: tuple[float, float]
     letters: Ints
     ink: Bytes
+    is_apart: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +113,15 @@ def fine_marks(ink: Bytes, bond: float, factor: float) -> Marks | None:
     fine = [(row, spacing) for row, spacing in rows if spacing * factor < FINE_HASH]
     gone = np.zeros(len(found), bool)
     gone[shapes.number[[member for text in texts for member in text]]] = True
-    labels = [_label(ink, found, shapes, text, gone, height, bond) for text in texts]
-    for text, label in zip(texts, labels, strict=True):
-        if label is None:
+    strokes = reach > _TALLEST * height
+    strokes[shapes.number[in_row]] = True
+    strokes &= ~gone
+    labels = [_label(ink, found, shapes, text, strokes, height, bond) for text in texts]
+    is_caption = _captions(labels, height)
+    for text, is_not_wanted in zip(texts, is_caption, strict=True):
+        if is_not_wanted:
             gone[shapes.number[text]] = False
-    kept = tuple(label for label in labels if label is not None)
+    kept = tuple(label for label, out in zip(labels, is_caption, strict=True) if not out)
     larger = letter_factor(height, bond, factor) / factor if kept else 1.0
     if _collide(kept, larger):
         # Letters of a usual height would not find room: the bonds are shorter than was thought.
@@ -162,7 +169,8 @@ def _shapes(found: Components, small: Ints) -> _Shapes:
     middle, apart = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     length = np.sqrt(12 * (middle + apart))
     width = np.sqrt(12 * np.maximum(middle - apart, 1 / 12))
-    is_bar = (width < 0.4 * length) & (area > 0.75 * length * width)
+    # The stairs of a slanting hairline fill less of it.
+    is_bar = (width < 0.4 * length) & ((area > 0.75 * length * width) | (width < 2))
     along = np.stack([np.cos(angle), np.sin(angle)], 1)
     centre = np.stack([cx, cy], 1)
     return _Shapes(small, found.boxes[small], centre, along, length, width, is_bar)
@@ -238,7 +246,7 @@ def _texts(
     upright = shapes.is_bar & (np.abs(high - height) < 0.2 * height) & (wide < 0.35 * height)
     minus = shapes.is_bar & (wide > 0.2 * height) & (wide < 0.9 * height) & (high < 0.3 * height)
     dot = (size.max(axis=1) < 0.4 * height) & (size.min(axis=1) > 0.08 * height)
-    other = ~shapes.is_bar & (size.max(axis=1) < 1.7 * height)
+    other = ~shapes.is_bar & (size.max(axis=1) < _TALLEST * height)
     piece = shapes.is_bar & (size.max(axis=1) < 1.2 * height)
     member = np.flatnonzero(~in_row & (capital | other | piece))
     box = shapes.box[member]
@@ -293,11 +301,11 @@ def _label(
     found: Components,
     shapes: _Shapes,
     text: Ints,
-    marks: Mask,
+    strokes: Mask,
     height: float,
     bond: float,
-) -> Label | None:
-    """A text with its anchor; None for a caption. `marks` are the components of all texts."""
+) -> Label:
+    """A text with its anchor. `strokes` are the components that are bonds or of bonds."""
     letters = shapes.box[text]
     low, high = letters[:, :2].min(axis=0), letters[:, 2:].max(axis=0)
     left, top = (int(v) for v in np.maximum(low - 2, 0))
@@ -313,10 +321,8 @@ def _label(
         min(right + reach, ink.shape[1]),
         min(bottom + reach, ink.shape[0]),
     )
-    ys, xs = np.nonzero(found.mask(~marks, around))
+    ys, xs = np.nonzero(found.mask(strokes, around))
     if xs.size == 0:
-        if text.size >= _LONG_TEXT:
-            return None
         anchor = (low + high) / 2
     else:
         x, y = xs + around[0] + 0.5, ys + around[1] + 0.5
@@ -326,7 +332,28 @@ def _label(
         away = np.hypot(np.maximum(away_x, 0), np.maximum(away_y, 0)).min(axis=1)
         nearest = capitals[int(np.argmin(away))]
         anchor = (nearest[:2] + nearest[2:]) / 2
-    return Label(box, (float(anchor[0]), float(anchor[1])), letters, alone.astype(np.uint8))
+    place = (float(anchor[0]), float(anchor[1]))
+    return Label(box, place, letters, alone.astype(np.uint8), xs.size == 0)
+
+
+def _captions(labels: list[Label], height: float) -> list[bool]:
+    """True for words of a line of text that stands away from all bonds."""
+    line: list[int] = []
+    found = [False] * len(labels)
+    apart = [i for i, label in enumerate(labels) if label.is_apart]
+    apart.sort(key=lambda i: (round(labels[i].box[3] / (2 * height)), labels[i].box[0]))
+    for i in [*apart, -1]:
+        if line and (
+            i < 0
+            or abs(labels[i].box[3] - labels[line[-1]].box[3]) > height
+            or labels[i].box[0] - labels[line[-1]].box[2] > 1.5 * height
+        ):
+            if sum(len(labels[word].letters) for word in line) >= _LONG_TEXT:
+                for word in line:
+                    found[word] = True
+            line = []
+        line.append(i)
+    return found
 
 
 def _collide(labels: tuple[Label, ...], larger: float) -> bool:

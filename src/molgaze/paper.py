@@ -524,5 +524,8 @@ def _is_ruled(found: Components, number: int, others: Mask, low: Ints, high: Int
         lines += int(counts[counts > 0.45 * tall].sum())
     if lines < 0.9 * size:
         return False
+    short, long = sorted((wide, tall))
+    if short < 0.5 * long and short > 2.5 * size / long + 0.01 * long:
+        return False  # a bracket
     largest = (found.boxes[others, 2:] - found.boxes[others, :2]).max()
     return bool(largest > 0.25 * max(wide, tall)) and _is_drawing(found, others, float(largest))
