@@ -272,6 +272,27 @@ def test_parquet_and_compressed_files(call: Run, folder: Path) -> None:
     assert b"a.png\t1\t" in gzip.decompress((folder / "o.tsv.gz").read_bytes())
 
 
+def test_pages_of_a_document(call: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import stub
+
+    monkeypatch.setattr(sys.modules["molgaze.reader"], "Reader", stub.reader)
+    pages(folder / "paper.pdf", 3)
+    rows = "paper.pdf\tC\t0.900\n" + "".join(
+        f"paper.pdf, page 2\t{smiles}\t0.900\n" for smiles in ("C", "CC")
+    )
+    assert call("read", "paper.pdf") == (0, rows, "")
+    assert call("read", "paper.pdf", "--page", "1")[1] == "paper.pdf\tC\t0.900\n"
+    code, out, err = call("read", "paper.pdf", "--page", "3")
+    assert (code, out) == (1, "")
+    assert err.startswith("molgaze: no molecule was found")
+    with open("paper.pdf", "rb") as file:
+        monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=file))
+        assert call("read", "-")[:2] == (0, rows.replace("paper.pdf", "-"))
+    assert call("batch", "paper.pdf", "-o", "o.csv", "--workers", "1")[0] == 0
+    pages(folder / "other.pdf", 3)
+    assert call("read", "other.pdf", "--page", "9")[0] == 1
+
+
 def test_what_is_no_picture_says_what_to_do(call: Run, folder: Path) -> None:
     (folder / "paper").write_bytes(b"%PDF-1.7\n")
     for name, said in (

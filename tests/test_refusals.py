@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from molgaze import refusals
-from molgaze.picture import PictureError, load
+from molgaze import inputs, refusals
+from molgaze.picture import FORMATS, PictureError, load
 
 
 def fault(source: object) -> PictureError:
@@ -97,6 +97,13 @@ def test_long_names_of_files_that_are_there_stay(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes(b"no")
     assert fault(str(folder / "a.png")).source == str(folder / "a.png")
+
+
+def test_what_is_looked_for_is_what_can_be_read() -> None:
+    """Suffixes of files and the formats of pictures are listed once each, and agree."""
+    known = Image.registered_extensions()
+    assert {known[suffix] for suffix in inputs.PICTURES} == set(FORMATS)
+    assert set(inputs.TIFFS) <= set(inputs.PICTURES)
 
 
 def test_a_picture_of_an_unknown_kind_still_says_which_are_known() -> None:

@@ -513,6 +513,9 @@ def _read(args: argparse.Namespace) -> int:
                 row = f"{title(reading)}\t{reading.smiles}\t{reading.confidence:.3f}"
                 print(_plain(reading.smiles if alone else row, tabs=not alone), flush=True)
     watch.tell_skipped(inputs)
+    if not watch.done and watch.code == 0:
+        _say("no molecule was found: there was no picture, or nothing is drawn on the pages")
+        return FAILED
     return watch.code
 
 
@@ -589,6 +592,9 @@ def _batch(args: argparse.Namespace) -> int:
     watch.tell_skipped(inputs)
     if not args.quiet:
         _say(_told(summary))
+    if summary.pictures and not (summary.rows or summary.stopped):
+        _say("no molecule was found: nothing is drawn on the pages")
+        return FAILED
     if summary.stopped:
         return 128 + summary.stopped
     return FAILED if summary.failures or summary.review else 0
@@ -890,6 +896,7 @@ class _Watch:
         self, bar: Progress, least: float | None, quiet: bool = False, most: int | None = None
     ) -> None:
         self._bar, self._least, self._quiet, self._most = bar, least, quiet, most
+        self.done = 0
         self._failed = 0
         self._interrupted = False
 
@@ -905,13 +912,14 @@ class _Watch:
 
         least = MIN_CONFIDENCE if self._least is None else self._least
         try:
-            for done, reading in enumerate(readings, 1):
+            for reading in readings:
                 judged = answered(reading).judged(least)
                 if judged.review or not judged.valid:
                     self.failed_one(judged)
                 for warning in judged.warnings if judged.valid else ():
                     self._tell(judged, warning)
-                self._bar(done)
+                self.done += 1
+                self._bar(self.done)
                 yield judged
         except KeyboardInterrupt:
             self._interrupted = True

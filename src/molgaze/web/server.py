@@ -36,6 +36,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..cores import cores
+from ..picture import FORMATS
 from ..reader import Reader
 from ..workers import (
     Answer,
@@ -186,7 +187,7 @@ _READING: dict[int | str, dict[str, Any]] = {
     code: _RESPONSES[code] for code in (403, 413, 415, 422, 500, 503, 504)
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_KINDS = ("png", "jpeg", "tiff", "gif", "bmp", "webp")
+_KINDS = ("x-portable-anymap" if form == "PPM" else form.lower() for form in FORMATS)
 _PICTURE = {f"image/{kind}": _BINARY for kind in _KINDS} | {"application/octet-stream": _BINARY}
 _FORM = {
     "multipart/form-data": {
