@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import tracemalloc
 import zlib
@@ -11,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from rdkit import Chem
+from rdkit.Chem.Draw import rdMolDraw2D
 
-from molgaze import picture, scale
+from molgaze import paper, picture, scale
 from molgaze.picture import PictureError, Sheet, load
 from molgaze.scale import Picture
 
@@ -400,3 +404,243 @@ def test_orientation(form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     same_drawing(load(saved(stored, form, exif=exif)), load(upright))
+
+
+# Cards, grounds, highlights, frames --------------------------------------------------------------
+
+
+def molecule(
+    smiles: str = "CC(=O)Nc1ccc(O)cc1", ground: tuple[int, int, int] = (255, 255, 255)
+) -> tuple[Image.Image, NDArray[np.float64]]:
+    """A molecule drawn in black on a ground, RGB, and the places (N, 2) of its atoms."""
+    mol = Chem.MolFromSmiles(smiles)
+    pen = rdMolDraw2D.MolDraw2DCairo(300, 240)
+    pen.drawOptions().useBWAtomPalette()
+    pen.drawOptions().setBackgroundColour(tuple(level / 255 for level in ground))
+    pen.DrawMolecule(mol)
+    pen.FinishDrawing()
+    points = [pen.GetDrawCoords(i) for i in range(mol.GetNumAtoms())]
+    image = Image.open(io.BytesIO(pen.GetDrawingText())).convert("RGB")
+    return image, np.array([(point.x, point.y) for point in points])
+
+
+def on_page(
+    image: Image.Image, colour: tuple[int, int, int], left: int = 60, top: int = 40
+) -> Image.Image:
+    page = Image.new("RGB", (image.width + 2 * left, image.height + 2 * top), colour)
+    page.paste(image, (left, top))
+    return page
+
+
+def same_ink(image: Image.Image, plain: Image.Image, left: int = 0, top: int = 0) -> None:
+    """The ink of a picture is that of the plain drawing at (left, top), and nothing else."""
+    expected = Image.new("L", image.size)
+    expected.paste(Image.fromarray(load(plain).ink), (left, top))
+    apart = np.abs(load(image).ink.astype(int) - np.asarray(expected))
+    drawn = np.count_nonzero(np.asarray(expected) > 128)
+    assert np.count_nonzero(apart > 128) < 0.03 * drawn
+
+
+@pytest.mark.parametrize(
+    "colour", [(236, 236, 236), (210, 210, 210), (220, 235, 252), (13, 17, 23), (0, 0, 0)]
+)
+def test_card_on_a_page(colour: tuple[int, int, int]) -> None:
+    plain, _ = molecule()
+    page = on_page(plain, colour)
+    pen = ImageDraw.Draw(page)
+    pen.text((70, 10), "Structure 12", fill=(255, 255, 255) if max(colour) < 100 else (0, 0, 0))
+    pen.line((5, 150, 50, 190), fill=(128, 128, 128), width=3)
+    same_ink(page, plain, 60, 40)
+
+
+def test_card_with_a_shadow() -> None:
+    plain, _ = molecule()
+    page = Image.new("RGB", (420, 320), (240, 240, 243))
+    ImageDraw.Draw(page).rectangle((62, 44, 364, 286), fill=(150, 150, 155))
+    page = page.filter(ImageFilter.GaussianBlur(5))
+    page.paste(plain, (60, 40))
+    same_ink(page, plain, 60, 40)
+
+
+def test_dark_card_on_a_white_page() -> None:
+    plain, _ = molecule()
+    dark = Image.eval(plain, lambda level: 255 - level)
+    same_ink(on_page(dark, (255, 255, 255)), plain, 60, 40)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (40, 0), (20, 40)])
+def test_edge_of_a_dark_screen(place: tuple[int, int]) -> None:
+    plain, _ = molecule()
+    screen = Image.new("RGB", (340, 280), (20, 20, 20))
+    screen.paste(plain, place)
+    same_ink(screen, plain, *place)
+
+
+@pytest.mark.parametrize("colour", [(45, 80, 140), (60, 60, 60), (222, 225, 230)])
+def test_title_bar(colour: tuple[int, int, int]) -> None:
+    plain, _ = molecule()
+    page = Image.new("RGB", (300, 280), "white")
+    page.paste(plain, (0, 40))
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((0, 0, 300, 32), fill=colour)
+    pen.text((10, 8), "Structure viewer", fill="white")
+    same_ink(page, plain, 0, 40)
+
+
+@pytest.mark.parametrize(
+    "ground", [(245, 245, 245), (255, 255, 220), (225, 238, 255), (180, 220, 180)]
+)
+def test_grounds_of_one_colour(ground: tuple[int, int, int]) -> None:
+    same_ink(molecule(ground=ground)[0], molecule()[0])
+
+
+@pytest.mark.parametrize(
+    "colour", [(255, 255, 0), (255, 255, 102), (160, 255, 160), (255, 128, 128), (153, 204, 255)]
+)
+def test_highlights(colour: tuple[int, int, int]) -> None:
+    plain, places = molecule()
+    cover = Image.new("RGB", plain.size, "white")
+    pen = ImageDraw.Draw(cover)
+    for (x, y), reach in zip(places[[2, 3, 8]], (12, 16, 30), strict=True):
+        pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour)
+    same_ink(ImageChops.multiply(plain, cover), plain)
+
+
+def test_tinted_box_under_a_part() -> None:
+    plain, places = molecule()
+    cover = Image.new("RGB", plain.size, "white")
+    x, y = places[5]
+    ImageDraw.Draw(cover).rectangle((x - 50, y - 40, x + 40, y + 50), fill=(255, 230, 180))
+    same_ink(ImageChops.multiply(plain, cover), plain)
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+@pytest.mark.parametrize("radius", [0, 20])
+def test_frames_round_a_drawing(radius: int, width: int) -> None:
+    plain, _ = molecule()
+    framed = plain.copy()
+    ImageDraw.Draw(framed).rounded_rectangle((2, 3, 296, 235), radius, outline="black", width=width)
+    same_ink(framed, plain)
+    grey = framed.convert("L").convert("1", dither=Image.Dither.NONE)
+    same_ink(grey, plain.convert("L").convert("1", dither=Image.Dither.NONE))
+
+
+def test_table_lines_and_rules() -> None:
+    plain, _ = molecule()
+    table = on_page(plain, (255, 255, 255))
+    pen = ImageDraw.Draw(table)
+    for x in (56, 364):
+        pen.line((x, 0, x, table.height), fill="black")
+    for y in (36, 284):
+        pen.line((0, y, table.width, y), fill="black", width=2)
+    same_ink(table, plain, 60, 40)
+    ruled = on_page(plain, (255, 255, 255))
+    ImageDraw.Draw(ruled).line((0, 20, ruled.width, 20), fill="black")
+    same_ink(ruled, plain, 60, 40)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (0, 150, 0)])
+def test_rings_round_a_part(colour: tuple[int, int, int]) -> None:
+    plain, places = molecule()
+    x, y = places[3]
+    for shape in ("ellipse", "rectangle"):
+        marked = plain.copy()
+        draw = getattr(ImageDraw.Draw(marked), shape)
+        draw((x - 45, y - 35, x + 45, y + 35), outline=colour, width=2)
+        ink, expected = load(marked).ink, load(plain).ink
+        # The lines under the ring are cut, no more.
+        assert np.count_nonzero(ink > 128) < 1.02 * np.count_nonzero(expected > 128)
+        assert np.count_nonzero((ink < 64) & (expected > 192)) < 60
+
+
+def untouched(image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the picture is taken for a frame, a ring or a ground."""
+    ink = load(image).ink
+    with monkeypatch.context() as patch:
+        patch.setattr(paper, "_unframed", lambda ink: ink)
+        patch.setattr(paper, "_unringed", lambda _, ink: ink)
+        patch.setattr(paper, "_may_have_grounds", lambda _: False)
+        assert np.array_equal(ink, load(image).ink)
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "C1CCC1",
+        "C1=CC=C1",
+        "OC1CCC1",
+        "C12C3C4C1C5C2C3C45",
+        "C=C",
+        "CC",
+        "C#C",
+        "CC.O",
+        "C[N+](C)(C)C.[Cl-]",
+        "c1ccccc1",
+        "Clc1ccccc1",
+        "O=C1C=CC(=O)C=C1",
+        "C1CC2CCC1CC2",
+        "[2H]C(Cl)(Cl)Cl",
+        "c1ccc2ccccc2c1",
+        "O",
+        "[O-]S(=O)(=O)[O-].[Na+].[Na+]",
+    ],
+)
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_nothing_of_a_molecule_is_a_frame(
+    smiles: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _ = molecule(smiles)
+    if not is_plain:  # in RDKit's colours, bold
+        pen = rdMolDraw2D.MolDraw2DCairo(200, 200)
+        pen.drawOptions().bondLineWidth = 4
+        pen.DrawMolecule(Chem.MolFromSmiles(smiles))
+        pen.FinishDrawing()
+        image = Image.open(io.BytesIO(pen.GetDrawingText())).convert("RGB")
+    untouched(image, monkeypatch)
+
+
+def test_squares_rings_and_brackets_are_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Cyclobutadiene, upright.
+    square = Image.new("L", (140, 140), 255)
+    pen = ImageDraw.Draw(square)
+    pen.rectangle((30, 30, 110, 110), outline=0, width=2)
+    pen.line((38, 45, 38, 95), fill=0, width=2)
+    pen.line((102, 45, 102, 95), fill=0, width=2)
+    untouched(square, monkeypatch)
+    # A Fischer cross with four labels.
+    cross = Image.new("L", (200, 200), 255)
+    pen = ImageDraw.Draw(cross)
+    pen.line((100, 40, 100, 160), fill=0, width=2)
+    pen.line((40, 100, 160, 100), fill=0, width=2)
+    for place in ((92, 20), (92, 162), (20, 92), (166, 92)):
+        pen.text(place, "OH", fill=0)
+    untouched(cross, monkeypatch)
+    # A repeat unit in brackets.
+    unit = Image.new("L", (340, 260), 255)
+    unit.paste(molecule()[0].convert("L").crop((10, 10, 290, 230)), (30, 20))
+    pen = ImageDraw.Draw(unit)
+    for x, foot in ((12, 12), (326, -12)):
+        pen.line((x, 8, x, 250), fill=0, width=2)
+        for y in (8, 250):
+            pen.line((x, y, x + foot, y), fill=0, width=2)
+    untouched(unit, monkeypatch)
+    # A benzene in a colour of its own, with black substituents, and a circle in a black ring.
+    for colour, circle in (((220, 0, 0), False), ((0, 0, 0), True)):
+        ring = Image.new("RGB", (240, 160), "white")
+        pen = ImageDraw.Draw(ring)
+        corners = [
+            (80 + 50 * math.cos(k * math.pi / 3), 80 + 50 * math.sin(k * math.pi / 3))
+            for k in range(7)
+        ]
+        pen.line(corners, fill=colour, width=2, joint="curve")
+        if circle:
+            pen.ellipse((50, 50, 110, 110), outline="black", width=2)
+        pen.line((130, 80, 180, 80), fill="black", width=2)
+        pen.line((180, 80, 210, 40), fill="black", width=2)
+        untouched(ring, monkeypatch)
+
+
+def test_empty_frame_is_kept() -> None:
+    frame = Image.new("L", (200, 160), 255)
+    ImageDraw.Draw(frame).rectangle((10, 10, 190, 150), outline=0, width=2)
+    assert load(frame).ink.max() == 255

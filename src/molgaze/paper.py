@@ -232,12 +232,11 @@ def _grounds(channels: list[Image.Image]) -> _Grounds | None:
             grounds.append(number)
     if len(grounds) < 2:
         return None
-    brightest = max(light[number] for number in grounds)
     label = np.full(flat.shape, -1, np.int8)
     for place, number in enumerate(grounds):
-        area = areas[number]
-        if brightest - light[number] > 255 - _PALE:
-            area = _opened(area, 4)  # lines upon another ground have the same colour
+        # Lines upon one ground may have the colour of another, and so may their soft edges.
+        far = any(abs(light[other] - light[number]) > 255 - _PALE for other in grounds)
+        area = _opened(areas[number], 4 if far else 1)
         label[area] = place
     if not (label >= 0).any():
         return None
