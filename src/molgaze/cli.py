@@ -158,10 +158,22 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     show = commands.add_parser(
         "show", parents=[reader], help="draw the gaze over its picture", description=_show.__doc__
     )
-    show.add_argument("file", metavar="FILE", help="a picture, or - for standard input")
-    show.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.png")
+    show.add_argument("file", metavar="FILE", help="a picture or a PDF, or - for standard input")
     show.add_argument(
-        "--page", type=_count, default=1, metavar="N", help="page or frame, counted from 1"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="a picture of the gaze, such as OUT.png; or OUT.html, which shows the pages of a PDF "
+        "with a box round every molecule and the readings beside them",
+    )
+    show.add_argument(
+        "--page",
+        type=_pages,
+        metavar="N[-M]",
+        help="the page or frame, counted from 1; the default is 1 for a picture of the gaze, and "
+        "all pages for HTML",
     )
     show.set_defaults(command=_show)
 
@@ -638,19 +650,53 @@ def _show(args: argparse.Namespace) -> int:
     from .show import figure_format, show  # noqa: PLC0415
 
     _writable(args.output)
+    if args.output.suffix.lower() in (".html", ".htm"):
+        return _show_pages(args)
     form = figure_format(args.output)
     if form is None:
-        raise _CommandError(USAGE, f"{args.output}: choose .png or another format of pictures")
+        message = f"{args.output}: choose .png or another format of pictures, or .html"
+        raise _CommandError(USAGE, message)
+    page, last = args.page or (1, 1)
+    if page != last:
+        raise _CommandError(USAGE, "a picture shows one page: give --page N, or choose .html")
     reader = _reader(args)
     source = sys.stdin.buffer.read() if args.file == "-" else args.file
-    sheet = load(source, args.page)
-    reading = replace(reader.read(source, page=args.page), source=args.file)
+    sheet = load(source, page)
+    reading = replace(reader.read(source, page=page), source=args.file)
     with whole(args.output) as draft, open(draft, "xb") as file:
         show(sheet, reading).save(file, form)
     watch = _Watch(Progress(1, shown=False), None)
     for judged in watch.over([reading]):
         if judged.valid:
             print(judged.smiles)
+    return watch.code
+
+
+def _show_pages(args: argparse.Namespace) -> int:
+    """The pages of a document as HTML, with what was read on them."""
+    from .document import Document  # noqa: PLC0415
+    from .files import whole  # noqa: PLC0415
+    from .gallery import pages  # noqa: PLC0415
+    from .progress import Progress  # noqa: PLC0415
+    from .reading import MIN_CONFIDENCE  # noqa: PLC0415
+
+    source = sys.stdin.buffer.read() if args.file == "-" else args.file
+    with Document(source) as document:
+        first, last = args.page or (1, len(document))
+        wanted = range(first, min(last, max(len(document), first)) + 1)
+    reader = _reader(args)
+    bar = Progress(len(wanted), sys.stderr.isatty())
+
+    def found() -> Iterator[Reading]:
+        for done, number in enumerate(wanted):
+            bar(done)
+            yield from reader.find(source, [number])
+
+    watch = _Watch(Progress(1, shown=False), None)
+    with whole(args.output) as draft, open(draft, "x", encoding="utf-8") as file:
+        for piece in pages(source, watch.over(found()), MIN_CONFIDENCE):
+            file.write(piece)
+    bar.clear()
     return watch.code
 
 

@@ -190,6 +190,19 @@ class Document:
         sheet = _sheet(pixels, 1, self.source)
         return Page(self.source, number, size, sheet, sheet.size[1] / size[1], words)
 
+    def size(self, number: int) -> tuple[float, float]:
+        """(height, width) of a page in its units.
+
+        Raises:
+            PictureError: as :meth:`page`.
+        """
+        self._check(number)
+        if self._pdf is not None:
+            with _PDFIUM, self._opened(number) as (raw, page):
+                return _size(raw, page, f"{self.source}: page {number}")
+        height, width = _sheet(self._picture, number, self.source).size
+        return float(height), float(width)
+
     def picture(self, number: int, dpi: float = 100.0) -> Image.Image:
         """A page as an RGB picture to be shown: a PDF at `dpi` dots an inch, else its own pixels.
 

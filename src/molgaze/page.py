@@ -356,6 +356,9 @@ def _read_alone(layout: Layout, read: Read, region: Region, probability: float) 
         reading = Reading(
             finish_reason="error", error=error.reason, error_type=type(error).__name__
         )
+    if reading.finish_reason == "no molecule" and reading.smiles and probability > SURE:
+        # What else is known of the page outweighs the doubt.
+        reading = replace(reading, finish_reason="end")
     return _Read(region, probability, reading)
 
 

@@ -1,0 +1,136 @@
+"""A document as a page of HTML: its pages with boxes round the molecules, the readings beside them.
+
+A click on a box goes to its reading, a click on a reading to its box. The page is one file without
+scripts, and holds all its pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from PIL import Image
+
+from .document import Document
+from .picture import PictureError, Source
+from .reading import Reading, draw
+
+DPI = 100.0  # of a page of a PDF as it is shown
+WIDEST = 1200  # px of a page of a picture as it is shown
+LEVELS = 32  # of grey or colour: enough to be looked at, and a small file
+STRUCTURE = (150, 220)  # px, height and width of a drawn structure
+
+STYLE = """
+:root { color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #1e293b; }
+body { margin: 1.5rem; background: #f8fafc; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1rem; margin: 2rem 0 .5rem; }
+.sheet { display: grid; grid-template-columns: minmax(20rem, 3fr) minmax(18rem, 2fr); gap: 1rem;
+  align-items: start; }
+.picture { position: relative; background: #fff; box-shadow: 0 1px 4px #0003; }
+.picture img { width: 100%; display: block; }
+.box { position: absolute; border: 2px solid #1d4ed8; border-radius: 3px; scroll-margin: 4rem; }
+.box.doubtful { border-color: #d97706; } .box.failed { border-color: #dc2626; }
+.box span { position: absolute; left: -2px; top: -1.35rem; padding: 0 .3rem; font-size: .8rem;
+  background: #1d4ed8; color: #fff; border-radius: 3px; }
+.box.doubtful span { background: #b45309; } .box.failed span { background: #b91c1c; }
+.reading { display: block; color: inherit; text-decoration: none; background: #fff;
+  border: 1px solid #e2e8f0; border-radius: 6px; padding: .5rem .75rem; margin-bottom: .5rem;
+  scroll-margin: 1rem; overflow-wrap: anywhere; }
+.reading img { float: right; max-width: 45%; }
+.reading::after { content: ""; display: block; clear: both; }
+.reading code { font-size: .85rem; } .note { color: #64748b; font-size: .85rem; }
+:target { outline: 3px solid #facc15; outline-offset: 2px; }
+@media (max-width: 60rem) { .sheet { grid-template-columns: 1fr; } }
+"""
+
+
+def pages(source: Source, readings: Iterable[Reading], least: float) -> Iterator[str]:
+    """The HTML of a document and its readings, piece by piece.
+
+    Args:
+        source: the document, from which the readings are.
+        readings: as :meth:`Reader.find` gives them, page by page; pages without any are left out.
+        least: confidence under which a reading is marked as doubtful.
+
+    Raises:
+        PictureError: the document can't be opened.
+    """
+    with Document(source) as document:
+        name = html.escape(document.source)
+        yield f"<!doctype html>\n<html lang='en'><meta charset='utf-8'><title>{name}</title>\n"
+        yield "<meta name='viewport' content='width=device-width'>"
+        yield f"<style>{STYLE}</style>\n<h1>{name}</h1>\n"
+        count = 0
+        for number, found in groupby(readings, key=lambda r: r.page or 1):
+            here = list(found)
+            count += len(here)
+            yield _sheet(document, number, here, least)
+        told = f"{count} drawings" if count != 1 else "1 drawing"
+        yield f"<p class='note'>{told} on {len(document)} page{'s' * (len(document) != 1)}</p>\n"
+
+
+def _sheet(document: Document, number: int, readings: Sequence[Reading], least: float) -> str:
+    try:
+        image = document.picture(number, DPI)
+        height, width = document.size(number)
+    except PictureError as error:
+        return f"<h2>Page {number}</h2><p class='note'>{html.escape(error.reason)}</p>\n"
+    parts = [f"<h2>Page {number}</h2>\n<div class='sheet'><div class='picture'>"]
+    parts.append(f"<img alt='page {number}' src='{_encoded(image)}'>")
+    for i, reading in enumerate(readings, 1):
+        if reading.box is None:
+            continue
+        left, top, right, bottom = reading.box
+        place = (
+            f"left:{100 * left / width:.3f}%;top:{100 * top / height:.3f}%;"
+            f"width:{100 * (right - left) / width:.3f}%;"
+            f"height:{100 * (bottom - top) / height:.3f}%"
+        )
+        kind = _kind(reading, least)
+        parts.append(
+            f"<a class='box{kind}' id='b{number}-{i}' href='#r{number}-{i}' style='{place}' "
+            f"aria-label='drawing {i}'><span>{i}</span></a>"
+        )
+    parts.append("</div><div>")
+    parts += [_entry(number, i, reading) for i, reading in enumerate(readings, 1)]
+    parts.append("</div></div>\n")
+    return "".join(parts)
+
+
+def _kind(reading: Reading, least: float) -> str:
+    if not reading.smiles:
+        return " failed"
+    return " doubtful" if reading.confidence < least else ""
+
+
+def _entry(number: int, i: int, reading: Reading) -> str:
+    picture = draw(reading.mol, STRUCTURE)
+    shown = (
+        f"<img alt='' src='data:image/png;base64,{base64.b64encode(picture).decode()}'>"
+        if picture
+        else ""
+    )
+    lines = [f"<b>{i}{f' &middot; {html.escape(reading.number)}' if reading.number else ''}</b>"]
+    if reading.smiles:
+        lines.append(f"<code>{html.escape(reading.cxsmiles or reading.smiles)}</code>")
+        lines.append(f"confidence {reading.confidence:.2f}")
+    if reading.error:
+        lines.append(html.escape(reading.error))
+    lines += [f"<span class='note'>{html.escape(w)}</span>" for w in reading.warnings]
+    return (
+        f"<a class='reading' id='r{number}-{i}' href='#b{number}-{i}'>{shown}"
+        + "<br>".join(lines)
+        + "</a>"
+    )
+
+
+def _encoded(image: Image.Image) -> str:
+    """A picture as a data URL, small."""
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, max(round(image.height * WIDEST / image.width), 1)))
+    file = io.BytesIO()
+    image.quantize(LEVELS, Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
