@@ -1,0 +1,83 @@
+import re
+from html.parser import HTMLParser
+
+from paper import HEXAGON, pdf
+
+from molgaze.cli import main
+from molgaze.gallery import pages
+from molgaze.reading import Reading
+
+MOLFILE = "\n  x\n\n  1  0  0  0  0  0            999 V2000\n" + (
+    "  100.0000 -280.0000    0.0000 C   0  0\nM  END\n"
+)
+
+
+class Tags(HTMLParser):
+    """All start tags with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def shown(*readings, source=None, least=0.5):
+    return "".join(pages(source or pdf([HEXAGON, "", HEXAGON]), readings, least))
+
+
+def reading(page=1, **fields):
+    given = {"box": (75.0, 250.0, 150.0, 300.0), "smiles": "C", "molfile": MOLFILE}
+    return Reading(page=page, **{**given, "confidence": 0.9, "found": 0.99, **fields})
+
+
+def test_boxes_lie_on_their_drawings_and_lead_to_readings_and_back():
+    tags = Tags(shown(reading(), reading(box=(0, 0, 30, 40), number="12a"), reading(page=3))).found
+    boxes = [a for t, a in tags if t == "a" and a["class"].startswith("box")]
+    entries = [a for t, a in tags if t == "a" and a["class"] == "reading"]
+    assert [b["id"] for b in boxes] == ["b1-1", "b1-2", "b3-1"]
+    assert [b["href"] for b in boxes] == [f"#{e['id']}" for e in entries]
+    assert [e["href"] for e in entries] == [f"#{b['id']}" for b in boxes]
+    # the page has 300 x 400 points
+    assert boxes[0]["style"] == "left:25.000%;top:62.500%;width:25.000%;height:12.500%"
+    assert len([a for t, a in tags if t == "img" and a["alt"].startswith("page")]) == 2
+
+
+def test_what_is_doubtful_or_not_read_is_marked():
+    text = shown(
+        reading(), reading(confidence=0.2), reading(smiles=None, molfile=None, error="no: why")
+    )
+    kinds = [a["class"] for t, a in Tags(text).found if t == "a" and "box" in a["class"]]
+    assert kinds == ["box", "box doubtful", "box failed"]
+    assert "no: why" in text
+
+
+def test_text_of_a_document_is_no_html():
+    text = shown(reading(number="<b>1</b>", warnings=("<script>x</script>",), smiles="<i>"))
+    assert "<script" not in text
+    assert "<b>1</b>" not in text
+    assert "&lt;i&gt;" in text
+
+
+def test_broken_pages_and_empty_documents():
+    text = shown(Reading(page=9, error="x: there is no page 9", finish_reason="error"))
+    assert "there is no page 9" in text
+    assert "0 drawings on 3 pages" in shown()
+
+
+def test_the_command_writes_it_whole(tmp_path, capsys):
+    source = tmp_path / "paper.pdf"
+    source.write_bytes(pdf(["", ""]))
+    out = tmp_path / "found.html"
+    assert main(["show", str(source), "-o", str(out)]) == 0
+    assert "0 drawings on 2 pages" in out.read_text(encoding="utf-8")
+    assert main(["show", str(source), "-o", str(out), "--page", "7"]) == 1
+    assert "no page 7" in out.read_text(encoding="utf-8")
+    source.write_bytes(b"%PDF-1.4 broken")
+    before = out.read_bytes()
+    assert main(["show", str(source), "-o", str(out)]) == 1
+    assert out.read_bytes() == before
+    assert re.search("broken PDF", capsys.readouterr().err)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["found.html", "paper.pdf"]
