@@ -224,7 +224,7 @@ def solve(
         for rank, tokens in enumerate(_cut(text, words)):
             for units in _trees(tokens):
                 effort.spend(len(units))
-                if len(units) == 1 and units[0].kind == "variable":
+                if all(unit.kind in ("variable", "hydrogen") for unit in units):
                     continue
                 for turned in (False, True) if first or len(orders) != 1 else (True, False):
                     cost = (rank > 0) + (_OTHER_WAY if turned == first else 0)
