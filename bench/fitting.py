@@ -27,6 +27,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from rdkit import Chem
 
 mpl.use("Agg")
 from matplotlib import font_manager
@@ -233,6 +234,20 @@ def nothing(folder: Path, photos: list[Path], rng: random.Random) -> list[Path]:
     return files
 
 
+def is_plain(smiles: str) -> bool:
+    """One fragment, whose double bonds all tell E or Z: a program draws them as one or the other,
+    and some programs draw the largest fragment only.
+    """
+    mol = Chem.MolFromSmiles(smiles)
+    if mol is None or "." in smiles:
+        return False
+    return all(
+        found.specified == Chem.StereoSpecified.Specified
+        for found in Chem.FindPotentialStereo(mol)
+        if found.type == Chem.StereoType.Bond_Double
+    )
+
+
 def open_babel(smiles: str, file: Path, rng: random.Random) -> None:
     """Open Babel's command line, as SVG or PNG sizes go."""
     command = [
@@ -317,7 +332,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(options.seed)
     none = [(file, "") for file in nothing(options.out, options.photos, rng)]
-    molecules = options.smiles.read_text().split()
+    molecules = [smiles for smiles in options.smiles.read_text().split() if is_plain(smiles)]
     shown = drawn(options.out, molecules, options.node, rng)
     for name, rows in (("nothing", none), ("drawn", shown)):
         with open(options.out / f"{name}.csv", "w", newline="", encoding="utf-8") as lines:

@@ -32,12 +32,12 @@ def records(count: int, seed: int = 0) -> list[Record]:
     found = []
     for k in range(count):
         holds = k % 10 > 0
-        total, unexplained = -rng.exponential(1.0), rng.normal(0.1 if holds else 0.8, 0.05)
+        total, apart = -rng.exponential(1.0), rng.normal(0.1 if holds else 0.8, 0.05)
         chance = 1 / (1 + np.exp(-(3 + 2 * total))) if holds else 0.0
         right = bool(rng.random() < chance)
         readings = (
-            seen(right, total=float(total), unexplained=float(unexplained)),
-            seen(False, total=float(total) - 4, unexplained=float(unexplained)),
+            seen(right, total=float(total), apart=float(apart)),
+            seen(False, total=float(total) - 4, apart=float(apart)),
         )
         atoms = (((-0.01, True), (float(total), right)), ((float(total) - 4, False),))
         found.append(Record("made", f"{k}.png", holds, readings, atoms))
@@ -54,7 +54,7 @@ def test_the_fit_says_how_often_it_is_right() -> None:
     assert chances.max() > 0.94
     nothing = [model(r.seen[0].features) for r in fresh if not r.holds]
     assert np.mean(nothing) < 0.05
-    atoms = model.of_atoms({"total": -0.1, "unexplained": 0.0}, np.array([0.9, 0.01]))
+    atoms = model.of_atoms({"total": -0.1, "apart": 0.0}, np.array([0.9, 0.01]))
     assert atoms[0] > 0.8
     assert atoms[1] < 0.5
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from molgaze import Reader, Reading
-from molgaze.picture import TARGET_BOND
+from molgaze.reading import MIN_CONFIDENCE
+from molgaze.scale import TARGET_BOND
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ANSWERS = {
@@ -69,3 +71,51 @@ def test_places_of_tokens_lie_on_the_picture(readings: dict[str, Reading]) -> No
     assert len(nitrogens) == len(drawn)
     for place in nitrogens:
         assert min(np.hypot(place[0] - x, place[1] - y) for x, y in drawn) < 9
+
+
+def test_right_readings_are_sure_and_need_no_review(readings: dict[str, Reading]) -> None:
+    right = [file for file in ANSWERS if file not in MISSES]
+    confidences = np.array([readings[file].confidence for file in right])
+    assert (confidences >= MIN_CONFIDENCE).mean() > 0.9
+    assert confidences.mean() > 0.8
+    for file in right:
+        assert readings[file].review == (readings[file].confidence < MIN_CONFIDENCE)
+        assert len(readings[file].atom_confidences) == readings[file].mol.GetNumAtoms()  # type: ignore[union-attr]
+
+
+def nothing(kind: str) -> Image.Image:
+    """Pictures in which no molecule is drawn."""
+    rng = np.random.default_rng(3)
+    image = Image.new("L", (460, 320), 255)
+    pen = ImageDraw.Draw(image)
+    if kind == "text":
+        for k in range(12):
+            pen.text(
+                (20, 15 + 24 * k), "The mixture was stirred at room temperature for 2 h", fill=0
+            )
+    elif kind == "table":
+        for k in range(7):
+            pen.line([20, 20 + 40 * k, 440, 20 + 40 * k], fill=0)
+            pen.line([20 + 70 * k, 20, 20 + 70 * k, 260], fill=0)
+        for k in range(36):
+            pen.text((30 + 70 * (k % 6), 32 + 40 * (k // 6)), f"{rng.random():.2f}", fill=0)
+    elif kind == "plot":
+        pen.line([40, 20, 40, 280, 440, 280], fill=0, width=2)
+        y = 150 + np.cumsum(rng.normal(0, 6, 390))
+        pen.line(list(zip(range(45, 435), y.tolist(), strict=True)), fill=0, width=2)
+        for k in range(8):
+            pen.text((50 + 48 * k, 290), f"{10 * k}", fill=0)
+    else:
+        grain = rng.normal(128, 40, (320, 460)).clip(0, 255).astype(np.uint8)
+        image = Image.fromarray(grain).resize((460, 320))
+    return image
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "plot", "noise"])
+def test_what_is_no_molecule_is_not_taken_for_one(reader: Reader, kind: str) -> None:
+    reading = reader.read(nothing(kind))
+    assert reading.confidence < MIN_CONFIDENCE
+    assert reading.finish_reason == "no molecule" or reading.review
+    if reading.finish_reason == "no molecule":
+        assert reading.smiles is None
+        assert reading.molfile is None

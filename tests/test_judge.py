@@ -225,11 +225,11 @@ def test_ink_that_was_not_read_is_told_of_and_counted() -> None:
     verdict = judge(picture, inked(picture), read)
     assert Kind.UNREAD_INK in [f.kind for f in verdict.findings]
     assert verdict.features["unread"] > 1
-    assert 0.2 < verdict.features["unexplained"] < 0.8
+    assert verdict.features["apart"] > 0.3
     whole = picture_of((20, 40, 44, 40))
     read = walk_of("N O >", (20, 40), (44, 40))
     verdict = judge(whole, inked(whole), read)
-    assert verdict.features["unread"] == verdict.features["unexplained"] == 0
+    assert verdict.features["unread"] == verdict.features["apart"] == 0
     assert verdict.findings == ()
 
 
@@ -248,13 +248,13 @@ def test_what_chemistry_makes_of_a_graph_is_counted() -> None:
     places = np.array([(0.0, 0), (20, 10), (40, 0)])
     flat = Graph(["C", "[Zzz]", "N"], places, [(0, 1, "w"), (1, 2, "-")])
     features = sense(molecule(flat))
-    assert features == {"invalid": 0, "unknown": 1, "respelled": 0, "flat": 1, "charged": 0}
+    assert features == {"invalid": 0, "unknown": 1, "repaired": 1}
     onium = Graph(
         ["C", "C", "C", "S"],
         np.array([(0.0, 0), (40, 0), (20, 40), (20, 15)]),
         [(0, 3, "-"), (1, 3, "-"), (2, 3, "-")],
     )
-    assert sense(molecule(onium))["charged"] == 1
+    assert sense(molecule(onium))["repaired"] == 1
     texas = Graph(["O", "C", "C"], places, [(0, 1, "#"), (1, 2, "#")])
     assert sense(molecule(texas))["invalid"] == 1
     assert sense(None)["invalid"] == 1
@@ -268,10 +268,12 @@ def test_the_confidence_reaches_what_it_says_and_can_be_sure() -> None:
     atoms = model.of_atoms({"total": -0.1, "unread": 0.0}, np.array([0.99, 0.001]))
     assert atoms[0] > 0.9
     assert atoms[1] < 0.2
-    assert Confidence.of({})({"total": -30.0}) < 0.01
+    poor = {"least": -8.0, "mean": -2.0, "total": -20.0, "differ": 3.0}
+    assert Confidence.of({})(poor) < 0.01
+    assert Confidence.of({}).refuses(poor)
     assert not model.refuses({"total": -30.0, "unread": 1.0})
     assert model.refuses({"total": -0.1, "unread": 5.0})
-    assert not Confidence.of({}).refuses({})
+    assert not Confidence.of({}).refuses({"size": 3.0, "grey": 0.6})
     text = '{"right": {"bias": 2}, "drawing": {"bias": 3}, "atom": [1, 0, 0], "refused": 0.1}'
     stored = Confidence.of({"confidence": text})
     assert stored == Confidence({"bias": 2}, {"bias": 3}, (1, 0, 0), 0.1)

@@ -40,22 +40,18 @@ FEATURES = (
     "mean",
     "total",
     "size",
-    "single",
     "unread",
-    "unexplained",
+    "apart",
     "bare",
     "grey",
-    "enlarged",
     "misshapen",
     "faults",
     "unknown",
-    "respelled",
-    "flat",
-    "charged",
+    "repaired",
     "agree",
     "differ",
 )
-PENALTY = 1.0  # of the squares of the weights of features with unit variance
+PENALTY = 4.0  # of the squares of the weights of features with unit variance
 REFUSED = 0.004  # of the pictures with a molecule that may be refused
 FOLDS = 5  # in which it is tried how low a picture with a molecule may come out
 BINS = 10  # of the expected calibration error
