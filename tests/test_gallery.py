@@ -1,10 +1,13 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
+import pytest
 from paper import HEXAGON, pdf
+from PIL import Image
 
 from molgaze.cli import main
-from molgaze.gallery import pages
+from molgaze.gallery import cut_out, pages
 from molgaze.reading import Reading
 
 MOLFILE = "\n  x\n\n  1  0  0  0  0  0            999 V2000\n" + (
@@ -81,3 +84,28 @@ def test_the_command_writes_it_whole(tmp_path, capsys):
     assert out.read_bytes() == before
     assert re.search("broken PDF", capsys.readouterr().err)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["found.html", "paper.pdf"]
+
+
+def test_molecules_are_cut_out_of_their_pages(tmp_path):
+    source = tmp_path / "paper.pdf"
+    source.write_bytes(pdf([HEXAGON, HEXAGON]))
+    other = tmp_path / "other" / "paper.pdf"
+    other.parent.mkdir()
+    other.write_bytes(pdf([HEXAGON]))
+    box = (80.0, 260.0, 120.0, 300.0)
+    given = [
+        reading(box=box, source=str(source)),
+        reading(box=(0.0, 0.0, 30.0, 30.0), source=str(source)),
+        reading(page=2, box=box, source=str(source)),
+        reading(source=str(other)),
+        Reading(smiles="C", source="elsewhere.png"),
+    ]
+    assert list(cut_out(given, tmp_path / "crops")) == given
+    names = sorted(p.name for p in (tmp_path / "crops").iterdir())
+    assert names == ["paper-p1-1.png", "paper-p1-2.png", "paper-p2-1.png", "paper~2-p1-1.png"]
+    with Image.open(tmp_path / "crops" / names[0]) as crop:
+        dark = np.asarray(crop.convert("L")) < 128
+    ys, xs = np.nonzero(dark)
+    # 40 points at 300 dots an inch, with 12 pixels of paper round them
+    assert dark.shape == pytest.approx((191, 191), abs=2)
+    assert [xs.min(), ys.min(), xs.max(), ys.max()] == pytest.approx([10, 10, 180, 180], abs=4)

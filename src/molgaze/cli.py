@@ -153,6 +153,12 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         metavar="N[-M]",
         help="read only these pages or frames, counted from 1",
     )
+    read.add_argument(
+        "--crops",
+        type=Path,
+        metavar="DIR",
+        help="also keep every molecule that was found on a page as a picture in this folder",
+    )
     read.set_defaults(command=_read)
 
     show = commands.add_parser(
@@ -512,6 +518,10 @@ def _read(args: argparse.Namespace) -> int:
     bar = Progress(inputs, shown and not alone and not (args.quiet or args.no_progress))
     watch = _Watch(bar, args.min_confidence, args.quiet)
     readings = watch.over(_readings(reader, inputs))
+    if args.crops is not None:
+        from .gallery import cut_out  # noqa: PLC0415  brings pdfium's reader of documents
+
+        readings = cut_out(readings, args.crops)
     if args.output is not None:
         write(readings, args.output, form, {"model": reader.info.get("model")})
     elif form == "jsonl":

@@ -1,4 +1,5 @@
-"""A document as a page of HTML: its pages with boxes round the molecules, the readings beside them.
+"""A document as a page of HTML: its pages with boxes round the molecules, the readings beside them;
+and every molecule cut out of its page, as a picture of its own.
 
 A click on a box goes to its reading, a click on a reading to its box. The page is one file without
 scripts, and holds all its pictures.
@@ -9,18 +10,23 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 
 from PIL import Image
 
 from .document import Document
+from .files import whole
 from .picture import PictureError, Source
 from .reading import Reading, draw
 
 DPI = 100.0  # of a page of a PDF as it is shown
 WIDEST = 1200  # px of a page of a picture as it is shown
 LEVELS = 32  # of grey or colour: enough to be looked at, and a small file
+CROP_DPI = 300.0  # of molecules that are cut out of a PDF
+CROP_EDGE = 12  # px of paper round them
 STRUCTURE = (150, 220)  # px, height and width of a drawn structure
 
 STYLE = """
@@ -29,7 +35,7 @@ body { margin: 1.5rem; background: #f8fafc; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1rem; margin: 2rem 0 .5rem; }
 .sheet { display: grid; grid-template-columns: minmax(20rem, 3fr) minmax(18rem, 2fr); gap: 1rem;
   align-items: start; }
-.picture { position: relative; background: #fff; box-shadow: 0 1px 4px #0003; }
+.picture { position: sticky; top: 1rem; background: #fff; box-shadow: 0 1px 4px #0003; }
 .picture img { width: 100%; display: block; }
 .box { position: absolute; border: 2px solid #1d4ed8; border-radius: 3px; scroll-margin: 4rem; }
 .box.doubtful { border-color: #d97706; } .box.failed { border-color: #dc2626; }
@@ -134,3 +140,48 @@ def _encoded(image: Image.Image) -> str:
     file = io.BytesIO()
     image.quantize(LEVELS, Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def cut_out(readings: Iterable[Reading], folder: Path) -> Iterator[Reading]:
+    """The readings as they come, while each that has a box is cut out of its page and kept.
+
+    The pictures are called after the document, the page and the place of the drawing on it, as
+    ``paper-p3-2.png``; the second document of a name is ``paper~2``.
+
+    Args:
+        readings: page by page; their sources are files.
+        folder: made if it does not exist.
+
+    Raises:
+        OSError: a picture cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    here: tuple[str | None, int | None] = (None, None)
+    names: dict[str, str] = {}
+    count, image, scale = 0, None, 1.0
+    for reading in readings:
+        if reading.box is not None and reading.source and os.path.isfile(reading.source):
+            if (reading.source, reading.page) != here:
+                here, count = (reading.source, reading.page), 0
+                with Document(reading.source) as document:
+                    number = reading.page or 1
+                    image = document.picture(number, CROP_DPI)
+                    scale = image.width / document.size(number)[1]
+                    if reading.source not in names:
+                        stem = Path(reading.source).stem
+                        used = sum(Path(other).stem == stem for other in names)
+                        names[reading.source] = f"{stem}~{used + 1}" if used else stem
+            count += 1
+            assert image is not None
+            left, top, right, bottom = (v * scale for v in reading.box)
+            box = (left - CROP_EDGE, top - CROP_EDGE, right + CROP_EDGE, bottom + CROP_EDGE)
+            wide = Image.new("RGB", (round(box[2] - box[0]), round(box[3] - box[1])), "white")
+            x, y = max(round(box[0]), 0), max(round(box[1]), 0)
+            part = image.crop(
+                (x, y, min(round(box[2]), image.width), min(round(box[3]), image.height))
+            )
+            wide.paste(part, (x - round(box[0]), y - round(box[1])))
+            name = f"{names[reading.source]}-p{reading.page or 1}-{count}.png"
+            with whole(folder / name) as draft:
+                wide.save(draft, "PNG")
+        yield reading
