@@ -1,6 +1,7 @@
 """Fits the confidence of weights: the chance that a reading is right, and that an atom of it is.
 
-    python -m molgaze.train.confidence TABLE.csv [TABLE.csv ...] --weights FOLDER [--each 100]
+    python -m molgaze.train.confidence TABLE.csv [TABLE.csv ...] --weights FOLDER
+    python -m molgaze.train.confidence --each 100 SCANS.csv --whole NOTHING.csv --weights FOLDER
 
 A table has the columns ``file`` and ``smiles`` (empty for a picture without a molecule), and may
 have ``note``: ``flat`` compares without stereo, ``dummy any label`` takes dummy atoms for equal.
@@ -128,27 +129,38 @@ def looked(reader: Reader, row: Row) -> Record:
     for candidate in found:
         right = truth is not None and answer(candidate.smiles, row.note) == truth
         seen.append(Seen(candidate.features, right, candidate.is_whole))
-    atoms = [_atoms(c, row, s.right) for c, s in zip(found, seen, strict=True)]
+    atoms = []
+    good: dict[str, list[bool]] = {}  # by what was read: several scales often read the same
+    for candidate, s in zip(found, seen, strict=True):
+        if candidate.smiles not in good:
+            good[candidate.smiles] = _good(candidate, row, s.right)
+        atoms.append(_atoms(candidate, good[candidate.smiles]))
     return Record(row.table, str(row.file), truth is not None, tuple(seen), tuple(atoms))
 
 
-def _atoms(candidate: Candidate, row: Row, right: bool) -> tuple[tuple[float, bool], ...]:
-    """The log-probability of each atom, and whether the answer has it too, with its bonds."""
+def _good(candidate: Candidate, row: Row, right: bool) -> list[bool]:
+    """For each atom whether the answer has it too, with its bonds; none of what is not whole."""
+    if candidate.molecule is None or not candidate.is_whole:
+        return []
+    with rdBase.BlockLogs():
+        truth = Chem.MolFromSmiles(row.smiles)
+    if not right and truth is not None and truth.GetNumAtoms():
+        return _shared(candidate.molecule.mol, truth)
+    return [right] * candidate.molecule.mol.GetNumAtoms()
+
+
+def _atoms(candidate: Candidate, good: list[bool]) -> tuple[tuple[float, bool], ...]:
+    """The log-probability of each atom, and whether it is right."""
     if candidate.verdict is None or candidate.molecule is None:
         return ()
     chances = np.maximum(candidate.verdict.chances, 1e-9)
     logs = [float(math.log(chances[source])) for source in candidate.molecule.atoms]
-    with rdBase.BlockLogs():
-        truth = Chem.MolFromSmiles(row.smiles)
-    good = [right] * len(logs)
-    if not right and truth is not None and truth.GetNumAtoms():
-        good = _shared(candidate.molecule.mol, truth)
-    return tuple(zip(logs, good, strict=True))
+    return tuple(zip(logs, good, strict=False))
 
 
 def _shared(mol: Chem.Mol, truth: Chem.Mol) -> list[bool]:
     """For each atom of a mol whether it is in the largest part that the true one has too."""
-    found = rdFMCS.FindMCS([mol, truth], timeout=1)
+    found = rdFMCS.FindMCS([mol, truth], timeout=1, ringMatchesRingOnly=True)
     pattern = Chem.MolFromSmarts(found.smartsString) if found.numAtoms else None
     if pattern is None:
         return [False] * mol.GetNumAtoms()
@@ -395,6 +407,7 @@ def refit(
     weights: Path,
     tables: Sequence[Path],
     each: int = 0,
+    whole: Sequence[Path] = (),
     cache: Path | None = None,
     dry: bool = False,
 ) -> Confidence:
@@ -403,12 +416,14 @@ def refit(
     Args:
         weights: a folder with ``encoder.onnx`` and ``step.onnx``.
         tables: of pictures and answers.
-        each: how many pictures of each table; all for 0.
+        each: how many pictures of each of these tables; all for 0.
+        whole: more tables, of which all pictures are read.
         cache: a file in which it is kept what was seen of the pictures.
         dry: write nothing.
     """
     reader = Reader(weights, device="cpu", threads=1)
-    records = read_all(reader, list(rows(tables, each)), cache)
+    wanted = [*rows(tables, each), *rows(whole, 0)]
+    records = read_all(reader, wanted, cache)
     first, second = halves(records)
     print("Fitted on one half of the pictures and measured on the other, and the other way round:")
     measure(fit(first), second)
@@ -423,12 +438,22 @@ def main() -> None:
     """Read, fit, measure, write."""
     parser = argparse.ArgumentParser(description="fit the confidence of exported weights")
     parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE.csv")
+    parser.add_argument("--each", type=int, default=0, help="pictures of each; default all")
+    parser.add_argument(
+        "--whole", nargs="+", type=Path, default=[], metavar="TABLE.csv", help="all of these"
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FOLDER")
-    parser.add_argument("--each", type=int, default=0, help="pictures of a table; default all")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="what was seen is kept here")
     parser.add_argument("--dry", action="store_true", help="measure only, write nothing")
     options = parser.parse_args()
-    found = refit(options.weights, options.tables, options.each, options.cache, options.dry)
+    found = refit(
+        options.weights,
+        options.tables,
+        options.each,
+        options.whole,
+        options.cache,
+        options.dry,
+    )
     print(json.dumps(asdict(found)))
 
 
