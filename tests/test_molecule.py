@@ -477,6 +477,27 @@ def test_groups_of_every_day_in_a_molecule(row: dict[str, str]) -> None:
             assert dummy.GetProp("atomLabel").removeprefix("_") == text
 
 
+@pytest.mark.parametrize(
+    ("text", "bonded", "smiles"),
+    [
+        ("NC", 1, "C#N"),
+        ("NC", 0, "[N+]#[C-]"),
+        ("SCN", 0, "SC#N"),
+        ("SCN", 2, "N=C=S"),
+        ("OCN", 2, "N=C=O"),
+    ],
+)
+def test_the_glyph_at_the_bond_tells_which_way_a_label_runs(
+    text: str, bonded: int, smiles: str
+) -> None:
+    # The bond comes from below, so its direction says nothing.
+    glyphs = np.array([(10.0 * k, 0.0) for k in range(len(text))])
+    place = glyphs[bonded]
+    places = np.array([(place[0], 40.0), (place[0], 20.0), place])
+    drawn = Graph(["C", "C", f"[{text}]"], places, [(0, 1, "-"), (1, 2, "-")], {2: glyphs})
+    assert molecule(drawn).smiles == Chem.CanonSmiles("CC" + smiles)
+
+
 def test_r_groups_keep_their_number() -> None:
     assert labelled("R2").smiles == "[2*]CC"
     assert labelled("R2").cxsmiles == "[2*]CC |$_R2;;$|"

@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rdkit import Chem, Geometry, rdBase
 from rdkit.Chem import rdDepictor, rdinchi
 
@@ -212,7 +213,11 @@ def _build(graph: Graph, expand: bool, findings: list[Finding]) -> Chem.RWMol:
             bond.GetBeginAtom().SetIsAromatic(True)
             bond.GetEndAtom().SetIsAromatic(True)
     scale = _bond_length(mol)
-    gone = [i for i in labels if _expand(mol, i, graph.atoms[i][1:-1], scale, expand, findings)]
+    gone = []
+    for i in labels:
+        first = _bond_is_first(mol.GetAtomWithIdx(i), graph.glyphs.get(i))
+        if _expand(mol, i, graph.atoms[i][1:-1], first, scale, expand, findings):
+            gone.append(i)
     for i in sorted(gone, reverse=True):
         mol.RemoveAtom(i)
     _oxides(mol)
@@ -238,12 +243,34 @@ def _atom(text: str) -> Chem.Atom | None:
     return atom
 
 
+def _bond_is_first(holder: Chem.Atom, glyphs: NDArray[np.float64] | None) -> bool:
+    """Whether the bond of a label is at its first glyph rather than at its last.
+
+    A label's place is where its bonds meet it, so the nearer of the two glyphs tells; where there
+    are no places of glyphs, or it is between the two, the direction of the leftmost bond does.
+    """
+    x, y = _spot(holder)
+    if glyphs is not None and len(glyphs) > 1:
+        ends = np.asarray(glyphs, dtype=np.float64)[[0, -1]] - (x, -y)
+        near, far = np.hypot(*ends.T)
+        if max(near, far) > 2 * min(near, far):
+            return bool(near < far)
+    others = [_spot(other) for other in holder.GetNeighbors()]
+    ox, oy = min(others, default=(x, y), key=lambda spot: (spot[0], -spot[1]))
+    return ox <= x + 0.35 * abs(oy - y)
+
+
 def _expand(
-    mol: Chem.RWMol, i: int, text: str, scale: float, expand: bool, findings: list[Finding]
+    mol: Chem.RWMol,
+    i: int,
+    text: str,
+    at_first: bool,
+    scale: float,
+    expand: bool,
+    findings: list[Finding],
 ) -> bool:
     """Put what a label stands for in the place of atom ``i``; True if ``i`` is to be removed."""
     holder = mol.GetAtomWithIdx(i)
-    x, y = _spot(holder)
 
     def rank(bond: Chem.Bond) -> tuple[float, float]:
         bx, by = _spot(bond.GetOtherAtom(mol.GetAtomWithIdx(i)))
@@ -263,10 +290,8 @@ def _expand(
             )
             findings.append(Finding(FindingKind.HYDROGENS, more, (i,)))
         return False
-    others = [_spot(bond.GetOtherAtom(holder)) for bond in hands]
-    left = not others or others[0][0] <= x + 0.35 * abs(others[0][1] - y)
     known = False
-    for first in (left, not left) if len(hands) == 1 else (True,):
+    for first in (at_first, not at_first) if len(hands) == 1 else (True,):
         found = expand_label(text, orders, first)
         if found is None:
             continue
