@@ -88,7 +88,7 @@ MUTANTS = (
         "formula.py",
         "if (len(order) - 2 - order.index(port)) % 2:",
         "if False:",
-        ("test_label.py", "test_molecule.py"),
+        ("test_formula.py",),
     ),
     Mutant(
         "an amino acid of the table is its mirror image",
