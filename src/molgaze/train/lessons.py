@@ -32,13 +32,13 @@ TRIES = 400  # lines of the corpus that are looked at for one that suits
 
 #: kind of drawing -> its share of the pictures as long as all kinds are read equally well
 SHARES: Mapping[str, float] = {
-    "whole": 0.48,  # a molecule as it comes
-    "label": 0.18,  # any text on a small scaffold
-    "piece": 0.09,  # a ring system with its side chains, every group written that can be
-    "stereo": 0.11,  # wedges, hashes, waves, drawn hydrogens
+    "whole": 0.45,  # a molecule as it comes
+    "label": 0.16,  # any text on a small scaffold
+    "piece": 0.08,  # a ring system with its side chains, every group written that can be
+    "stereo": 0.15,  # wedges, hashes, waves, drawn hydrogens
     "mark": 0.06,  # charges, radicals, isotopes, attachment points
-    "rare": 0.045,  # rare elements, metals, cages, macrocycles, alkynes
-    "surrounded": 0.025,  # with frames, arrows, numbers, tints or neighbours round it
+    "rare": 0.07,  # rare elements, metals, cages, macrocycles, alkynes, a few atoms alone
+    "surrounded": 0.02,  # with frames, arrows, numbers, tints or neighbours round it
     "nothing": 0.01,  # no molecule
 }
 KINDS = tuple(SHARES)
@@ -282,7 +282,7 @@ def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
 
 def _stereo(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A molecule with stereo marks; now and then fused rings with hydrogens drawn on them."""
-    is_fused = rng.random() < 0.35
+    is_fused = rng.random() < 0.55
     for _ in range(TRIES):
         smiles = corpus.smiles()
         centres = smiles.count("@]") + smiles.count("@@") + smiles.count("@H")
@@ -298,7 +298,7 @@ def _stereo(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
             )
             if fused < 4:
                 continue
-        if rng.random() < (0.7 if is_fused else 0.25):
+        if rng.random() < (0.85 if is_fused else 0.25):
             mol = stereocentres_with_hydrogens(mol, rng, float(rng.choice([0.6, 1.0])))
         return mol
     return None
@@ -434,7 +434,7 @@ def _marked(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
 
 #: (element, its bonds) -> rare elements that may stand in its place
 _SWAPS = {
-    (6, 4): (14, 32, 50, 14),
+    (6, 4): (14, 14, 32, 50, 50, 82),
     (6, 3): (14, 14, 5),
     (6, 2): (14, 34),
     (7, 3): (15, 33, 15, 5, 51),
@@ -511,10 +511,15 @@ def _caged(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
     return hang(mol, rng)
 
 
+def _tiny(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    """One to three atoms, which stand alone in textbooks: methane, ammonia, carbon dioxide."""
+    return _of("tiny", rng)
+
+
 def _rare(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A scaffold with what is rare in lists of molecules."""
-    changes = (_swapped, _with_metal, _macrocycle, _alkynic, _caged)
-    change = changes[int(rng.choice(5, p=[0.3, 0.22, 0.14, 0.2, 0.14]))]
+    changes = (_swapped, _with_metal, _macrocycle, _alkynic, _caged, _tiny)
+    change = changes[int(rng.choice(6, p=[0.26, 0.2, 0.12, 0.16, 0.18, 0.08]))]
     return change(_scaffold(corpus, rng), rng)
 
 
@@ -569,9 +574,9 @@ def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
                 continue
         pick = rng.random()
         try:
-            if pick < 0.22:
+            if pick < (0.35 if kind == "stereo" else 0.22):
                 return rdkit(mol, rng)
-            if pick < 0.28 and kind != "label":
+            if pick > 0.94 and kind != "label":
                 return indigo(mol, rng)
             return own(mol, rng, _look(kind, mol.GetNumHeavyAtoms(), rng))
         except (DrawingError, ValueError, RuntimeError):
