@@ -28,6 +28,7 @@ from molgaze.cli import main
 from molgaze.picture import load
 from molgaze.reading import COLUMNS, Reading
 
+WARNINGS = {"c": ("a label is unknown",), "odd": tuple(f"odd {i}" for i in range(6))}
 ANSWERS = {"a": ("CCO", 0.95), "b": ("C[C@H](N)O", 0.4), "c": ("c1ccccc1", 0.99)}
 
 
@@ -75,7 +76,7 @@ class FakeReader:
             tokens=("C", "=", "O"),
             places=((10.0, 10.0), (20.0, 15.0), (30.0, 20.0)),
             probabilities=(0.99, 0.6, 0.99),
-            warnings=("a label is unknown",) if Path(name).stem == "c" else (),
+            warnings=WARNINGS.get(Path(name).stem, ()),
             finish_reason="length" if Path(name).stem == "long" else "end",
         )
 
@@ -137,6 +138,14 @@ def test_many_are_rows_in_the_order_given(call: Run) -> None:
     assert code == 0
     assert out == "c.png\tc1ccccc1\t0.990\na.png\tCCO\t0.950\nb.png\tC[C@H](N)O\t0.400\n"
     assert err == "molgaze: c.png: a label is unknown\n"
+
+
+def test_of_many_warnings_the_first_are_told(call: Run, folder: Path) -> None:
+    paint(folder / "odd.png")
+    told = call("read", "odd.png", "-o", "o.csv")[2].splitlines()
+    said = ["odd 0", "odd 1", "odd 2", "3 more warnings"]
+    assert told == [f"molgaze: odd.png: {text}" for text in said]
+    assert "odd 5" in (folder / "o.csv").read_text()
 
 
 def test_a_failure_is_told_and_the_rest_goes_on(call: Run) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
 TOLD = 20  # pictures of a batch of which it is said why they were not read
+WARNINGS = 3  # of a picture that are told on standard error; tables have them all
 HELP = """\
 molgaze read picture.png               one picture to its SMILES
 molgaze read scans/ -o table.csv       many pictures to a table (or .sdf, .jsonl, .parquet)
@@ -972,8 +973,11 @@ class _Watch:
                 judged = answered(reading).judged(least)
                 if judged.review or not judged.valid:
                     self.failed_one(judged)
-                for warning in judged.warnings if judged.valid else ():
+                warnings = judged.warnings if judged.valid else ()
+                for warning in warnings[:WARNINGS]:
                     self._tell(judged, warning)
+                if len(warnings) > WARNINGS:
+                    self._tell(judged, f"{len(warnings) - WARNINGS} more warnings")
                 self.done += 1
                 self._bar(self.done)
                 yield judged
