@@ -126,3 +126,13 @@ def test_the_height_of_letters_is_told_by_the_text():
         sheet = Sheet()
         sheet.text(40, 40, WORDS[:2] * 3, size)
         assert 0.4 * size < layout(sheet).letter < 0.9 * size
+
+
+def test_a_grainy_page_is_smoothed():
+    sheet = full_page()
+    grain = np.random.default_rng(0).normal(0, 45, sheet.pixels.shape)
+    noisy = np.clip(sheet.pixels + grain, 0, 255).astype(np.uint8)
+    found = Layout(255 - noisy)
+    assert len(found.parts) < 5000
+    for box in sheet.boxes:
+        assert nearest(found, box) <= 8

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from .components import Components, components
 from .scale import Bytes
@@ -38,6 +39,9 @@ WIDEST = 8.0  # letters: of what may be letters that touch
 WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
 GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
 MIDDLE = 1  # of them, the usual one
+SPECK = 3  # pixels: components that are no larger are grain or dots
+GRAIN = (3000, 0.6)  # specks, and their share of the components: a page with more is grainy
+GRAINY_LEVEL = 90  # of 255: darker than this is ink on a page that was smoothed
 FEW_SPECKS = 0.1  # of the components: a page with fewer is clean
 EDGE = 2  # px round a component that belong to it
 MAX_REGIONS = 300  # of a page, the largest first
@@ -69,7 +73,7 @@ class Layout:
         letter: the height of a usual letter in pixels, where it is known.
 
     Attributes:
-        ink: as given.
+        ink: as given, but smoothed on a grainy page.
         parts: the components of the ink, without rules.
         letter: the height of a usual letter, in pixels.
         is_text: (N,) of each component, whether it stands in a line of text.
@@ -77,9 +81,14 @@ class Layout:
     """
 
     def __init__(self, ink: Bytes, letter: float | None = None) -> None:
-        self.ink = ink
         mask = ink >= INK_LEVEL
         parts = components(mask)
+        specks = np.count_nonzero(parts.areas <= SPECK)
+        if specks > GRAIN[0] and specks > GRAIN[1] * len(parts):
+            ink = np.array(Image.fromarray(ink).filter(ImageFilter.BoxBlur(1)))
+            mask = ink >= GRAINY_LEVEL
+            parts = components(mask)
+        self.ink = ink
         self.letter = letter or _letter(parts, _slanting(parts, LETTER))
         longest = max(RULE[0], RULE[1] * self.letter)
         rules = _rules(mask, longest, 0.4 * self.letter)
