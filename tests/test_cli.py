@@ -560,7 +560,9 @@ def test_train_and_export(
     assert asked[4][0] == [Path("run/last.safetensors"), Path("half.safetensors")]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     argv=st.lists(
         st.sampled_from(["read", "show", "score", "info", "check", "export", "-o", "-", "a.png"])
