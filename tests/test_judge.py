@@ -242,6 +242,10 @@ def test_chances_are_of_atoms_with_their_bonds() -> None:
     assert verdict.graph.atoms == ["N", "C", "[O]"]
     # probabilities fall by 0.01 a token from 0.90: a bond's and an atom's is the least of its own
     assert verdict.chances == pytest.approx([0.84, 0.85, 0.84])
+    least = {"letter": 0.85, "mark": 0.89, "way": 0.83}
+    assert {name: np.exp(verdict.features[name]) for name in least} == pytest.approx(least)
+    assert verdict.features["total"] == pytest.approx(np.log(read.probabilities).sum())
+    assert verdict.features["mean"] == pytest.approx(np.log(read.probabilities).mean())
 
 
 def test_what_chemistry_makes_of_a_graph_is_counted() -> None:
@@ -268,7 +272,7 @@ def test_the_confidence_reaches_what_it_says_and_can_be_sure() -> None:
     atoms = model.of_atoms({"total": -0.1, "unread": 0.0}, np.array([0.99, 0.001]))
     assert atoms[0] > 0.9
     assert atoms[1] < 0.2
-    poor = {"least": -8.0, "mean": -2.0, "total": -20.0, "differ": 3.0}
+    poor = {"letter": -6.0, "mean": -2.0, "total": -20.0, "differ": 3.0}
     assert Confidence.of({})(poor) < 0.01
     assert Confidence.of({}).refuses(poor)
     assert not model.refuses({"total": -30.0, "unread": 1.0})

@@ -25,7 +25,7 @@ from .gaze import Walk
 from .molecule import FindingKind, Molecule
 from .scale import TARGET_BOND, Picture
 from .sites import CELL
-from .walk import CLOSE, OPEN, RING, Graph, is_atom
+from .walk import BONDS, CLOSE, OPEN, RING, Graph, is_atom, is_glyph
 
 #: Rules that mend a reading, by name, in the order in which they act.
 RULES = ("second look", "wave", "passed carbon", "taper")
@@ -570,15 +570,18 @@ def _sampled(ink: NDArray[np.float32], spots: NDArray[np.floating]) -> NDArray[n
 def _features(picture: Picture, read: Walk, graph: Graph, left: list[Leftover]) -> dict[str, float]:
     """What the confidence is made of, as far as the walk and the ink tell it.
 
-    Of the walk, the least and the mean log-probability of a token and their sum; the logarithm of
+    Of the walk, the least log-probability of a letter, of a bond's mark and of what else is written
+    on the way; the mean log-probability of a token and their sum; the logarithm of
     the number of atoms; ink that was passed over, in bonds; other ink that nothing explains, as the
     logarithm of the atoms that it would make; bonds without ink; and how dark the ink is.
     """
-    logs = np.log(np.maximum(read.probabilities, 1e-9)) if read.probabilities else np.zeros(1)
+    logs = np.log(np.maximum(read.probabilities, 1e-9)) if read.tokens else np.zeros(1)
     share = unexplained(picture.ink, graph)
     dark = picture.ink[picture.ink > 0.2]
     return {
-        "least": float(max(logs.min(), -8.0)),
+        "letter": _least(logs, [_is_letter(token) for token in read.tokens]),
+        "mark": _least(logs, [token in BONDS for token in read.tokens]),
+        "way": _least(logs, [not _is_letter(t) and t not in BONDS for t in read.tokens]),
         "mean": float(max(logs.mean(), -3.0)),
         "total": float(max(logs.sum(), -20.0)),
         "size": math.log(1 + len(graph.atoms)),
@@ -587,6 +590,16 @@ def _features(picture: Picture, read: Walk, graph: Graph, left: list[Leftover]) 
         "bare": float(min(len(bare_bonds(picture.ink, graph)), 3)),
         "grey": float(dark.mean()) if dark.size else 0.0,
     }
+
+
+def _is_letter(token: str) -> bool:
+    """True for what is written: an atom other than carbon, a label and its glyphs."""
+    return (is_atom(token) and token != "C") or is_glyph(token) or token in (OPEN, CLOSE)
+
+
+def _least(logs: NDArray[np.float64], chosen: list[bool]) -> float:
+    """The least of some log-probabilities, 0 for none."""
+    return max(float(logs[: len(chosen)][chosen].min(initial=0.0)), -6.0)
 
 
 def unexplained(ink: NDArray[np.float32], graph: Graph) -> float:
@@ -679,40 +692,44 @@ def sense(found: Molecule | None) -> dict[str, float]:
 #: Of weights that come without a confidence of their own: what was fitted for the first ones that
 #: were read with these features, on 795 pictures.
 RIGHT = {
-    "least": 0.8,
-    "mean": 2.36,
-    "total": 0.165,
-    "size": 1.15,
-    "unread": -0.114,
-    "apart": -0.01,
-    "bare": -0.289,
-    "grey": -0.757,
-    "misshapen": -0.621,
-    "faults": -1.461,
-    "unknown": -3.87,
-    "repaired": -0.745,
-    "agree": 0.579,
-    "differ": -1.307,
-    "bias": 0.161,
+    "letter": 1.303,
+    "mark": 1.111,
+    "way": 0.562,
+    "mean": 2.266,
+    "total": 0.134,
+    "size": 1.241,
+    "unread": -0.134,
+    "apart": -0.045,
+    "bare": -0.344,
+    "grey": -0.963,
+    "misshapen": -0.705,
+    "faults": -1.581,
+    "unknown": -3.979,
+    "repaired": -0.687,
+    "agree": 0.634,
+    "differ": -1.292,
+    "bias": 0.112,
 }
 DRAWING = {
-    "least": 0.114,
-    "mean": 4.093,
-    "total": 0.008,
-    "size": 2.721,
-    "unread": 0.102,
-    "apart": -0.532,
-    "bare": -0.257,
-    "grey": -2.564,
-    "misshapen": -0.404,
-    "faults": 0.078,
-    "unknown": -0.25,
-    "repaired": 0.417,
-    "agree": -0.273,
-    "differ": -0.868,
-    "bias": -0.423,
+    "letter": -0.743,
+    "mark": 0.415,
+    "way": 0.269,
+    "mean": 4.026,
+    "total": 0.015,
+    "size": 2.664,
+    "unread": 0.109,
+    "apart": -0.504,
+    "bare": -0.253,
+    "grey": -2.216,
+    "misshapen": -0.288,
+    "faults": 0.219,
+    "unknown": -0.799,
+    "repaired": 0.431,
+    "agree": -0.276,
+    "differ": -0.873,
+    "bias": -0.523,
 }
-ATOM = (3.653, 0.379, 3.58)
+ATOM = (3.145, 0.363, 3.384)
 REFUSED = 0.15
 
 

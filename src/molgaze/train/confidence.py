@@ -37,7 +37,9 @@ from ..reader import WEIGHTS, Candidate, Reader
 
 #: Features that the confidence is made of; :mod:`molgaze.judge` tells what they are.
 FEATURES = (
-    "least",
+    "letter",
+    "mark",
+    "way",
     "mean",
     "total",
     "size",
