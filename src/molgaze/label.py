@@ -59,9 +59,7 @@ _WORDS = formula.Words(
     {
         entry.name: entry.smiles
         for entry in TABLE
-        if entry.side != "alone"
-        and not re.search("NC|[=#]", entry.name)
-        and "." not in entry.smiles
+        if entry.side != "alone" and not re.search("NC|[=#]", entry.name)
     },
     frozenset(entry.name for entry in TABLE if entry.side == "right"),
 )
