@@ -83,6 +83,19 @@ def test_right_readings_are_sure_and_need_no_review(readings: dict[str, Reading]
         assert len(readings[file].atom_confidences) == readings[file].mol.GetNumAtoms()  # type: ignore[union-attr]
 
 
+def test_written_groups_stay_as_they_are_written_if_asked_for(
+    readings: dict[str, Reading],
+) -> None:
+    whole = readings["boc-phenylalanine.png"].mol
+    reading = Reader(device="cpu", expand=False).read(EXAMPLES / "boc-phenylalanine.png")
+    assert whole is not None
+    assert reading.mol is not None
+    assert reading.mol.GetNumAtoms() < whole.GetNumAtoms()
+    assert "HO2C" in (reading.cxsmiles or "")
+    assert "HO2C" in (reading.molfile or "")
+    assert len(reading.atom_confidences) == reading.mol.GetNumAtoms()
+
+
 def nothing(kind: str) -> Image.Image:
     """Pictures in which no molecule is drawn."""
     rng = np.random.default_rng(3)

@@ -169,6 +169,60 @@ def test_every_walk_is_looked_at_again_unless_that_is_left_out(
     assert looks == []
 
 
+def judged(tokens: str, *places: tuple[float, float]) -> Candidate:
+    """A walk over a picture of 200 x 120 pixels at the reading scale, understood."""
+    names = tuple(tokens.split())
+    spots = np.array([*places, (0, 0)], np.float32)
+    walk = Walk(names, spots, (0.95,) * len(names), -0.5, ended=True)
+    picture = Picture(np.zeros((120, 200), np.float32), (0.0, 0.0), 1.0, (120, 200), 23.0, "a")
+    return understood(picture, walk, judge(picture, np.zeros((0, 2), np.int64), walk))
+
+
+def test_a_valence_fault_withholds_nothing(reader: Reader) -> None:
+    """A nitrogen with five single bonds."""
+    middle, ends = (60, 60), [(60, 37), (83, 55), (74, 80), (46, 80), (37, 55)]
+    places = [ends[0], middle]
+    for end in ends[1:]:
+        places += [end, middle]
+    found = judged("C N C ^ C ^ C ^ C >", *places[:-1])
+    assert found.molecule is not None
+    assert not found.is_whole
+    assert found.is_doubtful
+    reader._best([found])
+    reading = reader._reading(load(DRAWING), [found], 1, 0.0)
+    assert reading.smiles
+    assert reading.molfile
+    assert reading.error is None
+    assert any("atom 2 (N" in warning for warning in reading.warnings)
+    assert reading.confidence < 0.1
+    assert reading.review
+
+
+def test_a_picture_that_is_refused_has_no_smiles(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = judged("C C O >", (40, 60), (60, 48), (80, 60))
+    reader._best([found])
+    assert reader._reading(load(DRAWING), [found], 1, 0.0).smiles == "CCO"
+    monkeypatch.setattr("molgaze.judge.Confidence.refuses", lambda *_: True)
+    refused = reader._reading(load(DRAWING), [found], 1, 0.0)
+    assert refused.finish_reason == "no molecule"
+    assert refused.smiles is refused.molfile is refused.error is None
+    assert refused.tokens == ("C", "C", "O")
+    assert not refused.valid
+
+
+def test_alternatives_have_the_same_confidence_and_are_no_repetition(reader: Reader) -> None:
+    best = judged("C C O >", (40, 60), (60, 48), (80, 60))
+    other = judged("C C N >", (40, 60), (60, 48), (80, 60))
+    again = judged("C C O >", (40, 60), (60, 48), (80, 60))
+    for candidate, confidence in ((best, 0.9), (other, 0.4), (again, 0.3)):
+        candidate.confidence = confidence
+    reading = reader._reading(load(DRAWING), [best, other, again], 1, 0.0)
+    assert (reading.smiles, reading.confidence) == ("CCO", 0.9)
+    assert reading.alternatives == (("CCN", 0.4),)
+
+
 # --- the whole reader, with whatever weights ship ---
 
 
