@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from rdkit import Chem
 
 from .document import Document, Page
-from .gaze import MAX_CELLS, Net, WeightsError
+from .gaze import Net, WeightsError
 from .layout import MIDDLE, Box, Layout, Region
 from .numbering import numbers
 from .picture import PictureError, Source
@@ -29,6 +29,7 @@ from .sites import padded, sites
 
 MARGIN = 8  # px of paper round a region that is shown to the reader
 LEAST_CHANCE = 0.7  # that a region is a drawing, for it to be read
+MOST_CELLS = 1800  # of a region, which are some 180 atoms; a cluster of drawings has more
 SURE = 0.85  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.2  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
@@ -61,7 +62,7 @@ def summary(net: Net, layout: Layout, region: Region) -> NDArray[np.float32] | N
     way = Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.HAMMING
     grey = Image.fromarray(ink).resize(size, way, reducing_gap=3.0)
     found = sites(padded(np.asarray(grey, np.float32) / np.float32(255)))
-    if not 0 < len(found.cells) <= MAX_CELLS or not found.inked.any():
+    if not 0 < len(found.cells) <= MOST_CELLS or not found.inked.any():
         return None
     features = net.encode(found)[0][1:][found.inked]
     sizes = [math.log(len(features)), math.log(bond / layout.letter)]
