@@ -464,9 +464,10 @@ def waves(ink: NDArray[np.float32], graph: Graph) -> list[int]:
         graph: what was read, its places in pixels of the ink map from its top left corner.
     """
     found = []
+    unit = _unit(graph)
     for number, (a, b, kind) in enumerate(graph.bonds):
         if kind in ("w", "h"):
-            left, right = _sides(ink, graph.places[a], graph.places[b], _unit(graph))
+            left, right = _sides(ink, graph.places[a], graph.places[b], unit)
             covariance = float((left * right).mean())
             size = float(np.sqrt((left**2).mean() * (right**2).mean())) + 1e-9
             if covariance / size < WAVE[0] and covariance < WAVE[1]:
