@@ -22,7 +22,8 @@ LETTER = 0.39  # bonds: height of a capital letter that is written larger
 LETTER_RANGE = (7.0, 10.0)  # px at reading scale
 _LEAST_LETTER = 8.0  # px, of a capital letter in the original: smaller ones show no shape
 _LEVEL = 110  # of 255: a pixel as dark as this belongs to a mark
-_MAX_MARKS = 2000  # more small components than this are noise
+_MAX_TURNS = 200_000  # between ink and paper, row by row; noise has more, drawings a tenth
+_MAX_MARKS = 1200  # more small components than this are noise
 _REACH = 0.5  # bonds: marks are shorter than this
 _TALLEST = 1.7  # heights of a capital letter: brackets of labels are lower
 _LONG_TEXT = 8  # letters: so many that stand away from all bonds are a caption
@@ -100,7 +101,11 @@ def fine_marks(ink: Bytes, bond: float, factor: float) -> Marks | None:
     """
     if factor >= 1 or factor * _LEAST_LETTER > SMALL_LETTER:
         return None
-    found = components(ink >= _LEVEL)
+    dark = ink >= _LEVEL
+    flat = dark.ravel()
+    if np.count_nonzero(flat[1:] != flat[:-1]) > _MAX_TURNS:
+        return None
+    found = components(dark)
     reach = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
     small = np.flatnonzero((reach < _REACH * bond) & (found.areas >= 4))
     if not 0 < small.size <= _MAX_MARKS:

@@ -25,6 +25,7 @@ _MAX_GROUNDS = 6
 _LEAST_GROUND = 0.0007  # of the picture: a highlight behind one atom
 _VIVID = 60  # levels of 255 between the channels of a colour
 _LEAST_RING = 24  # px: the least side of a ring round a part of a drawing
+_MAX_TURNS = 200_000  # between ink and paper, row by row; noise has more, drawings a tenth
 _PALE = 90  # levels of 255: a ground is lighter than the ink by so much
 _CARD = 0.08  # of the picture: the least card
 
@@ -358,6 +359,8 @@ def _card(grounds: _Grounds, ink: Image.Image) -> tuple[int, int, int, int] | No
     )
     if box == (0, 0, width, height) or box[2] <= box[0] or box[3] <= box[1]:
         return None
+    if _is_noise(dark):
+        return None
     # What crosses the border of a tinted box belongs to the drawing: no card.
     out = 3 * inset
     strokes = components(dark)
@@ -378,20 +381,31 @@ def _card(grounds: _Grounds, ink: Image.Image) -> tuple[int, int, int, int] | No
 # --- frames, rules, rings ---
 
 
+def _is_noise(mask: Mask) -> bool:
+    """True for more runs of ink than a drawing has."""
+    flat = mask.ravel()
+    return bool(np.count_nonzero(flat[1:] != flat[:-1]) > _MAX_TURNS)
+
+
 def _unringed(channels: list[Image.Image], ink: Image.Image) -> Image.Image:
     """Ink without ellipses and boxes that were drawn in a colour of their own round a part."""
+    red, green, blue = channels
+    highest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    lowest = ImageChops.darker(ImageChops.darker(red, green), blue)
+    apart = ImageChops.subtract(highest, lowest)
+    count = sum(apart.histogram()[_VIVID + 1 :])
+    if not 4 * _LEAST_RING <= count < 0.2 * ink.width * ink.height:
+        return ink  # neither lines in colour nor a photograph
     pixels = np.stack([np.asarray(channel) for channel in channels], 2)
-    high, low = pixels.max(axis=2), pixels.min(axis=2)
-    vivid = high - low > _VIVID
-    if np.count_nonzero(vivid) < 4 * _LEAST_RING:
-        return ink
+    high, low = np.asarray(highest), np.asarray(lowest)
+    vivid = np.asarray(apart) > _VIVID
     marks = np.asarray(ink) >= _LEVEL
     middle = (high // 2 + low // 2)[..., None]
     hue = (pixels > middle) @ np.array([1, 2, 4], np.uint8)
     cleared = None
     for name in range(1, 7):
         mask = vivid & (hue == name)
-        if np.count_nonzero(mask) < 4 * _LEAST_RING:
+        if np.count_nonzero(mask) < 4 * _LEAST_RING or _is_noise(mask):
             continue
         # Lines that cross the ring may break it.
         whole = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(3))) > 0
@@ -408,7 +422,7 @@ def _unringed(channels: list[Image.Image], ink: Image.Image) -> Image.Image:
                 if cleared is None:
                     cleared = np.array(ink)
                 faint = Image.fromarray(ring).convert("L").filter(ImageFilter.MaxFilter(3))
-                gone = (np.asarray(faint) > 0) & ((high - low)[box] > _VIVID // 3)
+                gone = (np.asarray(faint) > 0) & (np.asarray(apart)[box] > _VIVID // 3)
                 cleared[box][gone] = 0
     return ink if cleared is None else Image.fromarray(cleared)
 
@@ -429,7 +443,10 @@ def _is_ellipse(ring: Mask) -> bool:
 
 def _unframed(ink: Bytes) -> Bytes:
     """Ink without frames, rules and table lines round the drawing, and without a screen's edge."""
-    found = components(ink >= _LEVEL)
+    dark = ink >= _LEVEL
+    if _is_noise(dark):
+        return ink
+    found = components(dark)
     if len(found) < 2:
         return ink
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
