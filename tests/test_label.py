@@ -389,24 +389,3 @@ def test_no_text_raises(text, orders, first):
         dummies = [a for a in mol.GetAtoms() if a.GetAtomicNum() == 0]
         maps = sorted(a.GetAtomMapNum() for a in dummies if not a.HasProp("atomLabel"))
         assert maps == list(range(1, len(orders) + 1))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("HCl", True),
-        ("2HCl", True),
-        ("3H2O", True),
-        ("Br-", True),
-        ("Ca2+", True),
-        ("CF3COOH", True),
-        ("II", False),
-        ("I", False),
-        ("Example", False),
-        ("", False),
-        ("OMe", False),
-        ("C6H6", False),
-    ],
-)
-def test_company_of_molecules(text: str, expected: bool) -> None:
-    assert label.is_company(text) is expected

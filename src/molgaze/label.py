@@ -89,13 +89,6 @@ _PHENYLENES = (
     re.compile(r"(?P<before>.*)C6H4(?P<behind>.+)-(?P<at>[omp234])"),
 )
 _LOCANTS = {"2": "o", "3": "m", "4": "p"}
-#: What is printed beside molecules: acids, bases, counter-ions and solvents, as canonical SMILES.
-_COMPANY = frozenset(
-    "F Cl Br I O N CO CCO CC(=O)O O=CO CC(=O)[O-] O=S(=O)(O)O O=S(=O)([O-])[O-] CS(=O)(=O)O "
-    "Cc1ccc(S(=O)(=O)O)cc1 O=C(O)C(F)(F)F O=C([O-])C(F)(F)F O=[N+]([O-])O O=[N+]([O-])[O-] "
-    "O=P(O)(O)O F[B-](F)(F)F F[P-](F)(F)(F)(F)F [F-] [Cl-] [Br-] [I-] [OH-] [NH4+] "
-    "[Li+] [Na+] [K+] [Cs+] [Ag+] [Mg+2] [Ca+2] [Ba+2] [Zn+2] CN(C)C=O CS(C)=O".split()
-)
 
 
 class Expansion(NamedTuple):
@@ -135,12 +128,6 @@ def expand(text: str, attachments: tuple[int, ...] = (1,), first: bool = True) -
     except (TypeError, ValueError):
         return None
     return None if found is None else found._replace(mol=Chem.Mol(found.mol))
-
-
-def is_company(text: str) -> bool:
-    """Whether a label that stands alone is what is printed beside molecules (`HCl`, `2H2O`)."""
-    found = fragment(text, ())
-    return found is not None and set(Chem.MolToSmiles(found).split(".")) <= _COMPANY
 
 
 def is_word(text: str) -> bool:
