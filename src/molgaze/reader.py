@@ -177,9 +177,10 @@ class Reader:
     def candidates(self, sheet: Sheet) -> list[Candidate]:
         """All readings of a picture that were made, the best first.
 
-        It is read at the estimated scale and, if the bonds come out otherwise, at theirs; where
-        that is doubtful, at the scales beside it until two say the same; where it makes no sense,
-        at far ones; and with a beam where it is no molecule.
+        The picture is read at the estimated scale, and again if the bonds that were read have
+        another length. If the reading is doubtful, it is read somewhat smaller and larger until
+        two scales say the same. If the reading makes no sense, it is read at far larger scales
+        of the bond. If it is no molecule, more walks are followed.
         """
         read: list[Candidate] = []
         found = self._look(read, sheet.at_scale(bond=sheet.bond)).bond
@@ -207,7 +208,7 @@ class Reader:
         return sorted(read, key=lambda c: -c.confidence)
 
     def _look(self, read: list[Candidate], picture: Picture, beam: int | None = None) -> Candidate:
-        """Add what is read at one scale to the readings of a picture; the best of it comes back."""
+        """Read a picture at one scale, add what was read to the readings so far, return the best."""
         gaze = Gaze(self._net, picture.ink)
         walks = gaze.walks(beam or self._beam)
         new = []
@@ -222,7 +223,7 @@ class Reader:
         return self._best(new)
 
     def _best(self, read: Sequence[Candidate]) -> Candidate:
-        """The reading with the most confidence, that other scales say the same heard."""
+        """The reading with the most confidence, into which it goes what the other scales say."""
         for candidate in read:
             others = {
                 c.picture.bond: c.smiles == candidate.smiles
@@ -299,8 +300,12 @@ def _is_same(bond: float, other: float, factor: float) -> bool:
 
 
 def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Walk:
-    """A walk, sent back to where ink grows out of what it read, so many times at most, as long as
-    less ink is left each time.
+    """A walk that is sent back to ink which it passed over, as long as this leaves less ink.
+
+    Args:
+        gaze: of the picture.
+        walk: as it ended first.
+        looks: how many times at most.
     """
     left = leftovers(gaze.inked, walk.graph)
     for _ in range(looks):
