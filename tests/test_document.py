@@ -2,6 +2,7 @@ import io
 import sys
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -131,6 +132,22 @@ def test_a_picture_that_would_fill_the_memory_is_refused():
     entries = "/Width 60000 /Height 60000 /ColorSpace /DeviceGray /BitsPerComponent 8"
     stream = "q 300 0 0 400 0 0 cm /I0 Do Q"
     assert "3,600,000,000 pixels" in refused(pdf([stream], images=[(entries, b"x")]), "large")
+
+
+def test_a_stream_that_swells_is_refused(tmp_path):
+    page = pdf(["@" * 64]).replace(b"/Length 64 >>", b"/Length 64 /Filter /FlateDecode >>")
+    for size, is_bomb in ((20_000_000, False), (150_000_000, True)):
+        packed = zlib.compress(b"0 0 m 9 9 l S\n" + b" " * size, 9)
+        data = page.replace(b"@" * 64, packed).replace(
+            b"/Length 64", f"/Length {len(packed)}".encode()
+        )
+        path = tmp_path / "page.pdf"
+        path.write_bytes(data)
+        for source in (data, path):
+            if is_bomb:
+                assert "unpacks" in refused(source, "large")
+            else:
+                assert first(source).sheet.ink.any()
 
 
 def test_a_page_that_takes_for_ever_is_given_up(monkeypatch):

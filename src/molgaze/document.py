@@ -15,8 +15,10 @@ import ctypes
 import io
 import math
 import os
+import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +42,8 @@ SCAN_SHARE = 0.6  # of the page's area, which the picture of a scan covers at le
 MAX_OBJECTS = 2000  # looked at for the picture of a scan; pages with more are no scans
 MAX_CHARACTERS = 100_000  # of the text layer of a page
 MAX_IMAGE_PIXELS = 250_000_000  # of a picture in a page; decoded, it would fill the memory
+MAX_STREAM = 100 * 2**20  # bytes that a packed stream of a PDF may unpack to
+STREAM_HEAD, SWOLLEN = 2**16, 2**23  # a stream whose first bytes swell to so many is unpacked whole
 DRAWING_SECONDS = 20.0  # for a page, then it is given up
 
 Box = tuple[float, float, float, float]
@@ -137,6 +141,12 @@ class Document:
 
     def _open_pdf(self, path: str | None, data: bytes | None) -> None:
         raw = _pdfium(self.source)
+        if data is None and os.path.getsize(path or "") <= MAX_BYTES:
+            with open(path or "", "rb") as file:
+                data = file.read()
+        if data is not None and _is_bomb(data):
+            reason = f"a stream in it unpacks to more than {MAX_STREAM // 2**20} MB"
+            raise PictureError(self.source, "large", reason)
         self._data = data  # pdfium reads from it as long as the document is open
         with _PDFIUM:
             if data is not None:
@@ -310,6 +320,33 @@ def _pdfium(name: str) -> Any:
         reason = "a PDF; to read it: pip install pypdfium2"
         raise PictureError(name, "format", reason) from error
     return pypdfium2.raw
+
+
+def _is_bomb(data: bytes) -> bool:
+    """Whether a stream of a PDF unpacks to more than the memory should hold.
+
+    Every stream is unpacked for its first bytes, and to its end only if they swell much.
+    """
+    view = memoryview(data)
+    for mark in re.finditer(rb"stream\r?\n(?=[\x08-\x78][\x01\x5e\x9c\xda])", data):
+        unpacker = zlib.decompressobj()
+        size, at = 0, mark.end()
+        try:
+            swollen = len(unpacker.decompress(view[at : at + STREAM_HEAD], SWOLLEN))
+            if swollen < SWOLLEN:
+                continue
+            size, left = swollen, unpacker.unconsumed_tail
+            at += STREAM_HEAD
+            while size <= MAX_STREAM and not unpacker.eof and (left or at < len(data)):
+                if not left:
+                    left, at = bytes(view[at : at + STREAM_HEAD]), at + STREAM_HEAD
+                size += len(unpacker.decompress(left, SWOLLEN))
+                left = unpacker.unconsumed_tail
+        except zlib.error:
+            continue
+        if size > MAX_STREAM:
+            return True
+    return False
 
 
 def _named(source: Source) -> str:
