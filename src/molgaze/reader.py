@@ -208,7 +208,7 @@ class Reader:
         return sorted(read, key=lambda c: -c.confidence)
 
     def _look(self, read: list[Candidate], picture: Picture, beam: int | None = None) -> Candidate:
-        """Read a picture at one scale, add what was read to the readings so far, return the best."""
+        """Add what is read at one scale to the readings so far; the best of it comes back."""
         gaze = Gaze(self._net, picture.ink)
         walks = gaze.walks(beam or self._beam)
         new = []
@@ -223,7 +223,7 @@ class Reader:
         return self._best(new)
 
     def _best(self, read: Sequence[Candidate]) -> Candidate:
-        """The reading with the most confidence, into which it goes what the other scales say."""
+        """The reading with the most confidence, in which it counts what other scales say."""
         for candidate in read:
             others = {
                 c.picture.bond: c.smiles == candidate.smiles
