@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from molgaze.page import HEAD, apart, find, moved
 from molgaze.picture import PictureError
 from molgaze.reading import Reading
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 SMILES = ["CC(=O)Oc1ccccc1C(=O)O", "CN1CCCC1c1cccnc1", "OCc1ccc(Cl)cc1C#N", "CCN(CC)C(=O)CBr"]
 
 
@@ -123,6 +125,18 @@ def test_pages_that_are_wanted_and_pages_that_are_broken(reader):
     assert "no page 9" in fault.error
     with pytest.raises(PictureError):
         list(reader.find(b"%PDF-1.4 broken"))
+
+
+def test_the_paper_of_the_examples(reader):
+    found = {r.number: (r.page, r.smiles) for r in reader.find(EXAMPLES / "paper.pdf")}
+    assert found == {
+        "1": (1, "CC(=O)Oc1ccccc1C(=O)O"),
+        "2": (1, "CN1CCC[C@H]1c1cccnc1"),
+        "3a": (1, "CCN(CC)CC(=O)Nc1c(C)cccc1C"),
+        "3b": (1, "CC(C)Cc1ccc(C(C)C(=O)O)cc1"),
+        "(IV)": (2, "Cn1c(=O)c2c(ncn2C)n(C)c1=O"),
+        "A-5": (2, "CN1C(=O)CN=C(c2ccccc2)c2cc(Cl)ccc21"),
+    }
 
 
 def test_weights_without_a_head_say_so(reader):
