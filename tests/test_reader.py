@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from molgaze import Reader
 from molgaze.gaze import Gaze, Walk
 from molgaze.judge import judge
-from molgaze.picture import load
+from molgaze.picture import PictureError, load
 from molgaze.reader import LOOKS, Candidate, _looked_again, understood
 from molgaze.scale import Picture
 
@@ -286,3 +286,15 @@ def test_a_wide_beam_reads(reader: Reader) -> None:
     assert reading.smiles == "c1ccccc1"
     confidences = [reading.confidence, *(c for _, c in reading.alternatives)]
     assert confidences == sorted(confidences, reverse=True)
+
+
+def test_pages_count_from_one(reader: Reader, tmp_path: Path) -> None:
+    file = tmp_path / "two.tif"
+    other = Image.fromarray(DRAWING)
+    molecule_picture().save(file, save_all=True, append_images=[other])
+    first, second = reader.read(file, page=1), reader.read(file, page=2)
+    assert (first.smiles, first.page, second.page) == ("c1ccccc1", 1, 2)
+    assert second.smiles != "c1ccccc1"
+    for page in (0, 3):
+        with pytest.raises(PictureError, match=f"no page {page}"):
+            reader.read(file, page=page)
