@@ -36,6 +36,7 @@ WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stand
 DOUBTFUL = 0.1  # confidence of a part that stands apart, at least
 POOR = 0.25  # confidence of a part that may be but a piece of a drawing
 FEWEST_ATOMS = 5  # of a molecule that is cut from another; ions and solvents have fewer
+CUT_GAP = 0.3  # bonds: between molecules that are cut apart, at least
 ATOM_REACH = 0.55  # bonds: how far from its atom and its bonds a molecule's ink lies
 SURELY_ONE = 0.6  # confidence of one molecule, over which a picture is not searched for more
 MANY = 4  # drawings in a picture, from which on it is a page
@@ -200,16 +201,19 @@ def apart(net: Net, read: Read, source: Source, number: int, whole: Reading) -> 
         # Two or three may be pieces of one drawing whose lines are broken.
         bond = max(r.scale or 0.0 for r in found) if found else 0.0
         sure = all(r.confidence > SURE_PIECE for r in found)
-        if len(found) < 2 or not sure or _least_gap(found) < PIECES_GAP * bond:
+        if (
+            len(found) < 2
+            or not sure
+            or _least_gap([r.box for r in found if r.box]) < PIECES_GAP * bond
+        ):
             return [whole]
         if is_one and whole.confidence > WHOLE * math.prod(r.confidence for r in molecules):
             return [whole]
     return [whole] if _is_salt(molecules) else found
 
 
-def _least_gap(readings: Sequence[Reading]) -> float:
-    """The least distance between the boxes of readings, across or down, whichever is more."""
-    boxes = [r.box for r in readings if r.box]
+def _least_gap(boxes: Sequence[Sequence[float]]) -> float:
+    """The least distance between boxes, across or down, whichever is more."""
     gaps = [
         max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
         for k, a in enumerate(boxes)
@@ -346,7 +350,9 @@ def _cut(layout: Layout, whole: _Read) -> list[Region]:
         if len(parts):
             box = layout.around(parts)
             regions.append(Region(box, parts, whole.region.gap))
-    return regions if len(regions) == len(groups) else []
+    if len(regions) < len(groups) or _least_gap([r.box for r in regions]) < CUT_GAP * bond:
+        return []  # what almost touches is one drawing, a bond of which was not read
+    return regions
 
 
 def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> _Read:
