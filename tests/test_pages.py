@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from paper import HEXAGON, WORDS, Sheet, overlap, pdf, scan
 from PIL import Image
+from rdkit import Chem
 
 from molgaze import Reader
 from molgaze.gaze import WeightsError
-from molgaze.page import HEAD, apart, find, moved
+from molgaze.layout import Layout, Region
+from molgaze.page import HEAD, MARGIN, _cut, _is_split, _Read, apart, find, moved
 from molgaze.picture import PictureError
 from molgaze.reading import Reading
 
@@ -212,3 +214,69 @@ def test_a_turned_page_is_found_all_the_same(reader):
     sheet = paper()
     turned = sheet.image.rotate(-1.0, Image.Resampling.BICUBIC, fillcolor=255)
     assert len(list(reader.find(np.asarray(turned)))) == 4
+
+
+def hexagons(*middles, radius=40):
+    """Rings drawn with Pillow, and the molecule of all of them with its atoms on the corners."""
+    sheet = Sheet(700, 300)
+    mol = Chem.RWMol()
+    spots = []
+    for x, y in middles:
+        turn = np.arange(6) * np.pi / 3
+        corners = np.stack([x + radius * np.cos(turn), y + radius * np.sin(turn)], 1)
+        sheet.pen.line([*map(tuple, corners.tolist()), tuple(corners[0])], 0, 3)
+        first = mol.GetNumAtoms()
+        for _ in corners:
+            mol.AddAtom(Chem.Atom(6))
+        for k in range(6):
+            mol.AddBond(first + k, first + (k + 1) % 6, Chem.BondType.SINGLE)
+        spots.append(corners)
+    return sheet, mol, np.concatenate(spots)
+
+
+def whole_of(layout, mol, spots):
+    """The largest region, read as this molecule."""
+    region = layout.regions[0]
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    for k, (x, y) in enumerate(spots - np.array(region.box[:2]) + MARGIN):
+        conformer.SetAtomPosition(k, (float(x), float(-y), 0.0))
+    mol.AddConformer(conformer)
+    reading = Reading(
+        smiles=Chem.MolToSmiles(mol), molfile=Chem.MolToMolBlock(mol), scale=40.0, confidence=0.5
+    )
+    return _Read(region, 0.99, reading)
+
+
+def test_molecules_that_an_arrow_joins_are_cut_apart():
+    sheet, mol, spots = hexagons((150, 150), (420, 150))
+    sheet.pen.line([(194, 150), (376, 150)], 0, 3)  # touches neither, but nearly
+    sheet.pen.polygon([(376, 150), (362, 143), (362, 157)], 0)
+    sheet.pen.line([(250, 150), (250, 120)], 0, 3)  # bent, so that it is not taken for an arrow
+    found = Layout(255 - sheet.pixels)
+    whole = whole_of(found, mol, spots)
+    assert whole.region.box[2] - whole.region.box[0] > 300
+    one, other = _cut(found, whole)
+    for region, x in ((one, 150), (other, 420)):
+        assert np.abs(np.array(region.box) - (x - 41, 114, x + 42, 187)).max() <= 4
+
+
+def test_rings_that_touch_are_not_cut_apart():
+    sheet, mol, spots = hexagons((150, 150), (234, 150))
+    found = Layout(255 - sheet.pixels)
+    assert _cut(found, whole_of(found, mol, spots)) == []
+
+
+def test_the_whole_stands_against_its_parts():
+    def region(*box):
+        return Region(box, np.zeros(1, np.int64), 1)
+
+    def read(smiles, confidence, *box):
+        return _Read(region(*box), 0.99, Reading(smiles=smiles, confidence=confidence))
+
+    left, right = read("CC", 0.9, 0, 0, 40, 40), read("CO", 0.8, 50, 0, 90, 40)
+    assert _is_split(read("CC.CO", 0.9, 0, 0, 90, 40), [left, right])
+    assert not _is_split(read("CCCO", 0.6, 0, 0, 90, 40), [left, right])
+    assert _is_split(read("CCCO", 0.1, 0, 0, 90, 40), [left, right])
+    assert not _is_split(read("CC.CO", 0.9, 0, 0, 90, 40), [left, read(None, 0.0, 50, 0, 90, 40)])
+    over = read("CO", 0.2, 30, 0, 90, 40)  # pieces that lie over one another
+    assert not _is_split(read("CC.CO", 0.9, 0, 0, 90, 40), [left, over])
