@@ -162,6 +162,8 @@ def test_titles() -> None:
     assert title(reading("CO")) == "a.png"
     assert title(reading("CO", page=3)) == "a.png, page 3"
     assert title(reading("CO", id="CHEMBL\n25")) == "CHEMBL 25"
+    assert title(reading("CO", page=3, number="12a")) == "a.png, page 3, 12a"
+    assert title(reading("CO", number="IV")) == "a.png, IV"
     assert title(Reading()) == ""
 
 

@@ -82,11 +82,14 @@ def form_of(path: str | os.PathLike[str]) -> Format | None:
 
 
 def title(reading: Reading) -> str:
-    """What a reading is called on one line: its id, or its source and its page after the first."""
+    """What a reading is called on one line: its id, or its source, its page after the first, and
+    the number of its compound if it has one on its page.
+    """
     if reading.id:
         return _line(reading.id)
     page = f", page {reading.page}" if reading.page is not None and reading.page > 1 else ""
-    return _line(f"{reading.source or ''}{page}")
+    number = f", {reading.number}" if reading.number else ""
+    return _line(f"{reading.source or ''}{page}{number}")
 
 
 def row(reading: Reading) -> dict[str, Any]:
