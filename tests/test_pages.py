@@ -160,6 +160,16 @@ def test_several_molecules_of_one_picture_are_apart(reader):
     found_all(readings, sheet.boxes)
 
 
+def test_a_picture_of_a_page_gives_what_is_drawn_on_it(reader):
+    sheet = Sheet(1000, 900)
+    sheet.text(60, 40, WORDS * 2)
+    sheet.molecule(SMILES[0], 300, 420, bond=36, size=20)
+    sheet.text(60, 700, WORDS)
+    whole = Reading(smiles="C.CC", confidence=0.1, scale=36.0)
+    readings = apart(reader._net, reader.read, sheet.image, 1, whole)
+    found_all(readings, sheet.boxes)
+
+
 def test_one_molecule_stays_one(reader):
     sheet = grid(SMILES[0])
     (reading,) = reader.read_apart(sheet.pixels)

@@ -39,6 +39,7 @@ FEWEST_ATOMS = 5  # of a molecule that is cut from another; ions and solvents ha
 CUT_GAP = 0.3  # bonds: between molecules that are cut apart, at least
 ATOM_REACH = 0.55  # bonds: how far from its atom and its bonds a molecule's ink lies
 SURELY_ONE = 0.6  # confidence of one molecule, over which a picture is not searched for more
+PAGE_LETTERS = 200  # in lines of text: a picture with more is a page
 MANY = 4  # drawings in a picture, from which on it is a page
 SURE_PIECE = 0.5  # confidence of each of fewer, at least
 PIECES_GAP = 0.6  # bonds: between them, at least
@@ -154,18 +155,16 @@ def find(
             yield from read_page(net, read, page)
 
 
-def read_page(net: Net, read: Read, page: Page, letter: float | None = None) -> list[Reading]:
+def read_page(net: Net, read: Read, page: Page, layout: Layout | None = None) -> list[Reading]:
     """Every molecule that is drawn on a page, from top to bottom; see :func:`find`.
 
     Args:
         net: the encoder, with a head for pages.
         read: reads one drawing.
         page: to be looked over.
-        letter: the height of its letters in pixels, if it has too few to tell it.
+        layout: of its ink, if that is known.
     """
-    layout = Layout(page.sheet.ink)
-    if letter and letter > layout.letter and not layout.is_text.any():
-        layout = Layout(page.sheet.ink, letter)
+    layout = layout or Layout(page.sheet.ink)
     found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
     found = [one for one in found if one.probability > SURE or one.reading.confidence > LEAST_READ]
     readings = [_on_page(one, page) for one in _in_rows(found)]
@@ -194,8 +193,13 @@ def apart(net: Net, read: Read, source: Source, number: int, whole: Reading) -> 
         return [whole]
     with Document(source) as document:
         page = document.page(number)
-    letter = LETTER_SHARE * whole.scale if whole.smiles and whole.scale else None
-    found = read_page(net, read, page, letter)
+    layout = Layout(page.sheet.ink)
+    letter = LETTER_SHARE * whole.scale if whole.smiles and whole.scale else 0.0
+    if letter > layout.letter and not layout.is_text.any():
+        layout = Layout(page.sheet.ink, letter)  # of a large drawing, whose letters are few
+    found = read_page(net, read, page, layout)
+    if np.count_nonzero(layout.is_text) > PAGE_LETTERS:
+        return found or [whole]
     molecules = [r for r in found if r.smiles]
     if len(molecules) < MANY:
         # Two or three may be pieces of one drawing whose lines are broken.
