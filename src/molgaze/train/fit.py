@@ -477,7 +477,8 @@ def fit(settings: Settings) -> Path:
     model.train()
     recent: list[torch.Tensor] = []
     stop = _Stop()
-    saved = checked = before = time.monotonic()
+    saved = checked = time.monotonic()
+    before: float | None = None  # the time of the last step; none is spent before the first
 
     def write() -> None:
         kept = {"model." + k: v for k, v in model.state_dict().items()}
@@ -492,7 +493,7 @@ def fit(settings: Settings) -> Path:
     for batch in loader:
         now = time.monotonic()
         # all processes must stop, check and save at the same step: rank 0's clock counts
-        clock = torch.tensor([(now - before) / 60, float(stop.asked), *shares])
+        clock = torch.tensor([(now - (before or now)) / 60, float(stop.asked), *shares])
         if world > 1:
             clock = clock.to(device)
             dist.broadcast(clock, 0)
