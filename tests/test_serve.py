@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paper import pdf
 from PIL import Image
 from stub import MOLFILE, Stub
 
@@ -190,6 +191,29 @@ def test_the_page_writes_the_columns_of_the_command_line(client: TestClient) -> 
     assert re.findall(r'"(\w+)"', found) == list(COLUMNS)
 
 
+def test_a_page_of_a_pdf_gives_all_that_is_drawn_on_it(client: TestClient) -> None:
+    document = pdf(["", "", ""])
+    headers = {"Content-Type": "application/pdf"}
+    for page, count in ((1, 1), (2, 2), (3, 0)):
+        answer = client.post(f"/find?page={page}", content=document, headers=headers)
+        assert answer.status_code == 200
+        found = answer.json()
+        assert found["pages"] == 3
+        assert [r["smiles"] for r in found["readings"]] == ["C", "CC"][:count]
+        for reading in found["readings"]:
+            assert reading["page"] == page
+            assert reading["box"][:3] == [1, 2, 3]
+            ReadingAnswer.model_validate(reading, strict=True)
+    assert client.post("/find?page=4", content=document, headers=headers).status_code == 422
+    assert client.post("/find", content=pdf([""], encrypt=True), headers=headers).status_code == 422
+    assert client.post("/find", content=b"%PDF-1.4", headers=headers).status_code == 415
+    assert (
+        client.post("/find", content=document, headers={"Content-Type": "text/x"}).status_code
+        == 415
+    )
+    assert client.post("/find", content=picture(), headers=PNG).json()["pages"] == 1
+
+
 def test_preview(client: TestClient) -> None:
     file = io.BytesIO()
     pages = [Image.new("L", (80, 60), 255) for _ in range(2)]
@@ -238,7 +262,7 @@ def test_health_and_openapi(client: TestClient) -> None:
     health = client.get("/healthz").json()
     assert (health["status"], health["model"], health["under_way"]) == ("ok", "stub 1 cpu", 0)
     document = client.get("/openapi.json").json()
-    assert {"/read", "/preview", "/names", "/healthz"} == set(document["paths"])
+    assert {"/read", "/find", "/preview", "/names", "/healthz"} == set(document["paths"])
     told = document["paths"]["/read"]["post"]["responses"]
     assert {"200", "413", "415", "422", "503", "504"} <= set(told)
     assert "Retry-After" in told["503"]["headers"]

@@ -142,6 +142,13 @@ class ReadingAnswer(BaseModel):
     atom_confidences: list[float | None]
 
 
+class FoundAnswer(BaseModel):
+    """What is drawn on a page of a document."""
+
+    pages: int
+    readings: list[ReadingAnswer]
+
+
 class Fault(BaseModel):
     """Why there is no answer."""
 
@@ -276,6 +283,32 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         if fault is not None:
             raise _refusal(fault, reading["error"].removeprefix(f"{reading['source']}: "))
         return JSONResponse(reading)
+
+    @app.post(
+        "/find",
+        summary="Find and read every molecule that is drawn on a page of a PDF.",
+        responses={
+            200: {
+                "description": "How many pages there are, and a reading for each drawing of the "
+                "page, with its box; its places are in points of a PDF, or pixels of a picture.",
+                "model": FoundAnswer,
+            },
+            **_READING,
+        },
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/pdf": _BINARY} | _PICTURE}
+        },
+    )
+    async def find(request: Request, page: Page = 1) -> JSONResponse:
+        async with desk.turn() as turn:
+            _check_type(request, ("application/pdf", "image/", "application/octet-stream", ""))
+            body = await _body(request, limits.body, turn.hold)
+            turn.admit()
+            task = partial(tasks.find, source=_name(request), page=page, content=body)
+            fault, answer = await desk.ask(turn, task)
+        if fault is not None:
+            raise _refusal(fault, answer)
+        return JSONResponse(answer)
 
     @app.post(
         "/preview",

@@ -12,6 +12,7 @@ from PIL import Image
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdinchi
 
+from ..document import Document
 from ..files import answered
 from ..picture import PictureError, load
 from ..workers import Reads, failure, named
@@ -35,6 +36,29 @@ def read(reader: Reads, source: str, page: int, content: bytes) -> Answered:
     except Exception as err:
         model = reader.info.get("model")
         return "fault", failure(source, page, err, model, fault=True).to_dict()
+
+
+def find(reader: Reads, source: str, page: int, content: bytes) -> Answered:
+    """The number of pages of a document, and a reading as its dictionary for every molecule that is
+    drawn on one of them.
+
+    Args:
+        reader: of the worker.
+        source: name of the document.
+        page: its number, from 1.
+        content: of the file, a PDF, a TIFF or a picture of a page.
+    """
+    try:
+        with Document(content) as document:
+            pages = len(document)
+            document.size(page)  # refuses pages that are not there
+        found = [named(reading, source) for reading in reader.find(content, [page])]
+    except PictureError as err:
+        return err.kind, err.reason
+    except Exception as err:
+        model = reader.info.get("model")
+        return "fault", failure(source, page, err, model, fault=True).error
+    return None, {"pages": pages, "readings": [answered(r).judged().to_dict() for r in found]}
 
 
 def preview(reader: Reads, page: int, content: bytes) -> Answered:
