@@ -44,13 +44,14 @@ def plain_ink(image: Image.Image) -> Image.Image | None:
     if len(channels) == 3 and _is_grey(channels):
         channels = channels[1:2]
     grounds = _grounds(channels) if _may_have_grounds(channels) else None
-    ink = _stretch(_ink_on(channels, grounds)) if grounds else None
-    if grounds and ink:
+    raw = _ink_on(channels, grounds) if grounds else None
+    ink = _stretch(raw) if raw else None
+    if grounds and raw and ink:
         card = _card(grounds, ink)
         if card:
-            alone = Image.new("L", ink.size)
-            alone.paste(ink.crop(card), card[:2])
-            ink = alone
+            alone = Image.new("L", raw.size)
+            alone.paste(raw.crop(card), card[:2])
+            ink = _stretch(alone)
     else:
         ink = _stretch(_on_paper(channels))
     if ink is None:
@@ -265,8 +266,11 @@ def _is_ground(pixels: Bytes, area: Mask, paper: Mask, light: float, paper_light
     share = float(area.mean())
     contrast = abs(light - paper_light)
     if contrast > 255 - _PALE:
-        # As far from the paper as ink is: a page round a card, a bar, no bold bond.
-        return share > 0.12
+        # As far from the paper as ink is: a page round a card or a bar along an edge, no bold bond.
+        height, width = area.shape
+        wide = components(_opened(area, 4))
+        edges = (wide.boxes[:, :2] == 0).sum(axis=1) + (wide.boxes[:, 2:] == (width, height)).sum(1)
+        return share > 0.12 or bool(((edges > 1) & (wide.areas > 0.01 * area.size)).any())
     thick = _eroded(area, 4)
     if thick.sum() > max(40, 0.5 * _LEAST_GROUND * area.size):
         return True
@@ -419,7 +423,7 @@ def _unringed(channels: list[Image.Image], ink: Image.Image) -> Image.Image:
             box = (slice(top, bottom), slice(left, right))
             ring = found.mask(np.array([number]), (left, top, right, bottom))
             other = marks[box] & ~ring & ~mask[box]
-            if other.sum() < 2 * max(right - left, bottom - top):
+            if other.sum() < 0.4 * max(right - left, bottom - top):
                 continue
             if _is_ellipse(ring) or _runs_round(found, number):
                 if cleared is None:
