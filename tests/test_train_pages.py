@@ -103,8 +103,9 @@ def test_the_head_goes_into_the_metadata_and_nothing_else_changes(data, tmp_path
     new = {e.key: e.value for e in after.metadata_props}
     assert {k for k in new if new[k] != old.get(k)} == {HEAD}
     head = np.frombuffer(base64.b64decode(new[HEAD]), "<f4")
-    ink = np.zeros((80, 80), np.uint8)
-    ink[20:60, 30:34] = 255
+    ink = np.zeros((200, 200), np.uint8)
+    ink[40:140, 50:150] = 255
+    ink[44:136, 54:146] = 0
     net = Net(tmp_path, "cpu", 1)
     size = len(pages.summary(net, Layout(ink), Layout(ink).regions[0]))
     assert len(head) == size + 1

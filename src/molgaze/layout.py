@@ -44,6 +44,7 @@ GRAIN = (3000, 0.6)  # specks, and their share of the components: a page with mo
 GRAINY_LEVEL = 90  # of 255: darker than this is ink on a page that was smoothed
 FEW_SPECKS = 0.1  # of the components: a page with fewer is clean
 EDGE = 2  # px round a component that belong to it
+LEAST_SIDES = (3.5, 1.2)  # letters: sides of a region at least, the longer and the shorter
 MAX_REGIONS = 300  # of a page, the largest first
 
 Mask = NDArray[np.bool_]
@@ -182,7 +183,13 @@ class Layout:
                 key = own.tobytes()
                 if key not in found or number == MIDDLE:
                     found[key] = Region(tuple(box.tolist()), own, number)
-        regions = sorted(found.values(), key=lambda r: -_area(r.box))
+        least = [side * self.letter for side in LEAST_SIDES]
+        regions = [
+            region
+            for region in found.values()
+            if all(a >= b for a, b in zip(_sides(region.box), least, strict=True))
+        ]
+        regions.sort(key=lambda r: -_area(r.box))
         return regions[:MAX_REGIONS]
 
     def around(self, parts: NDArray[np.int64]) -> Box:
@@ -394,6 +401,12 @@ def _around(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _within(boxes: NDArray[np.int64], box: NDArray[np.int64]) -> Mask:
     return np.asarray((boxes[:, :2] >= box[:2]).all(1) & (boxes[:, 2:] <= box[2:]).all(1))
+
+
+def _sides(box: Box) -> tuple[int, int]:
+    """The longer and the shorter side of a box."""
+    sides = box[2] - box[0], box[3] - box[1]
+    return max(sides), min(sides)
 
 
 def _area(box: Box) -> int:
