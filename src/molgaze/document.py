@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .picture import FORMATS, MAX_BYTES, PictureError, Sheet, Source, load
+from .paper import page_ink
+from .picture import FORMATS, MAX_BYTES, MIN_SIDE, PictureError, Sheet, Source, load
 
 MAX_PAGES = 2000
 MAX_DOCUMENT_BYTES = 1000 * 2**20  # of a PDF in a file, of which a page is read at a time
@@ -197,7 +198,9 @@ class Document:
             dpi = self._dpi(raw, page, size)
             pixels = self._draw(raw, page, size, dpi, number)
             words = tuple(_words(raw, page, size))
-        sheet = _sheet(pixels, 1, self.source)
+        ink = page_ink(Image.fromarray(pixels))
+        blank = np.zeros(pixels.shape[:2], np.uint8)
+        sheet = Sheet(blank if ink is None else np.array(ink), self.source)
         return Page(self.source, number, size, sheet, sheet.size[1] / size[1], words)
 
     def size(self, number: int) -> tuple[float, float]:
@@ -282,6 +285,9 @@ class Document:
             reason = f"page {number} is {size[1] / 72:,.0f} x {size[0] / 72:,.0f} inches, too large"
             raise PictureError(self.source, "large", reason)
         height, width = (max(math.ceil(side * dpi / 72), 1) for side in size)
+        if min(height, width) < MIN_SIDE:
+            reason = f"page {number} is {size[1]:.3g} x {size[0]:.3g} points, too small"
+            raise PictureError(self.source, "small", reason)
         pixels = np.full((height, width, 3), 255, np.uint8)
         place = pixels.ctypes.data_as(ctypes.c_void_p)
         bitmap = raw.FPDFBitmap_CreateEx(width, height, raw.FPDFBitmap_BGR, place, 3 * width)
