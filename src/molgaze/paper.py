@@ -300,7 +300,8 @@ def _is_ground(pixels: Bytes, area: Mask, paper: Mask, light: float, paper_light
 def _eroded(mask: Mask, by: int) -> Mask:
     """Pixels that are farther than `by`, up to 6, from any outside the mask."""
     image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    return np.asarray(image.filter(ImageFilter.BoxBlur(by))) == 255  # much faster than MinFilter
+    blurred = np.asarray(image.filter(ImageFilter.BoxBlur(by)))  # much faster than MinFilter
+    return np.asarray(blurred == 255)
 
 
 def _opened(mask: Mask, by: int) -> Mask:
