@@ -146,9 +146,7 @@ def test_places_in_larger_letters_map_back() -> None:
         assert shot.from_original(shot.to_original([x, y])) == pytest.approx(np.array([x, y]))
 
 
-@pytest.mark.parametrize(
-    "smiles", ["CC(=O)Nc1ccc(O)cc1", "CC(N)C(=O)O", "[O-][N+](=O)c1ccccc1"]
-)
+@pytest.mark.parametrize("smiles", ["CC(=O)Nc1ccc(O)cc1", "CC(N)C(=O)O", "[O-][N+](=O)c1ccccc1"])
 @pytest.mark.parametrize("size", [(250, 250), (300, 220)])
 def test_letters_of_usual_size_are_left_alone(
     smiles: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -218,3 +216,15 @@ def test_brackets_do_not_set_the_scale() -> None:
             pen.line((x, y, x + foot, y), fill=0, width=3)
     assert bond_length(load(image).ink) == pytest.approx(40, rel=0.15)
     assert load(image).ink[image.height // 2, 8] > 200  # and stay in the picture
+
+
+def test_letters_stay_small_where_a_bond_has_run_into_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, places = canvas("NCCO", 1000, 800)
+    assert len(load(image).at_scale().labels) == 2
+    image = image.convert("RGB")
+    way = [tuple(places[0] + (places[1] - places[0]) * part) for part in (0.02, 0.3)]
+    ImageDraw.Draw(image).line(way, fill=0, width=3)
+    sheet = load(image)
+    shot = sheet.at_scale()
+    assert len(shot.labels) == 0
+    assert np.array_equal(shot.ink, without_marks(sheet, monkeypatch).ink)

@@ -45,6 +45,7 @@ class Label:
         letters: (N, 4) boxes of its letters.
         ink: uint8 (bottom - top, right - left), its letters alone.
         is_apart: True where no bond leads to it, as to counter-ions and captions.
+        is_joined: True where a bond has run into another letter of the text.
     """
 
     box: Box
@@ -52,6 +53,7 @@ class Label:
     letters: Ints
     ink: Bytes
     is_apart: bool
+    is_joined: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +125,14 @@ def fine_marks(ink: Bytes, bond: float, factor: float) -> Marks | None:
     strokes &= ~gone
     labels = [_label(ink, found, shapes, text, strokes, height, bond) for text in texts]
     is_caption = _captions(labels, height)
-    for text, is_not_wanted in zip(texts, is_caption, strict=True):
-        if is_not_wanted:
+    for text, is_left in zip(texts, is_caption, strict=True):
+        if is_left:
             gone[shapes.number[text]] = False
     kept = tuple(label for label, out in zip(labels, is_caption, strict=True) if not out)
     larger = letter_factor(height, bond, factor) / factor if kept else 1.0
-    if _collide(kept, larger):
-        # Letters of a usual height would not find room: the bonds are shorter than was thought.
+    # Where letters and bonds run together, not all letters are found. Where larger ones would find
+    # no room, the bonds are shorter than was thought.
+    if any(label.is_joined for label in kept) or _collide(kept, larger):
         gone[:], kept = False, ()
     gone[shapes.number[[member for row, _ in fine for member in row]]] = True
     if not kept and not fine:
@@ -327,6 +330,7 @@ def _label(
         min(bottom + reach, ink.shape[0]),
     )
     ys, xs = np.nonzero(found.mask(strokes, around))
+    is_joined = False
     if xs.size == 0:
         anchor = (low + high) / 2
     else:
@@ -336,9 +340,27 @@ def _label(
         away_y = np.maximum(capitals[:, None, 1] - y, y - capitals[:, None, 3])
         away = np.hypot(np.maximum(away_x, 0), np.maximum(away_y, 0)).min(axis=1)
         nearest = capitals[int(np.argmin(away))]
+        is_joined = _has_stem(found, strokes, nearest, (left, right), height)
         anchor = (nearest[:2] + nearest[2:]) / 2
     place = (float(anchor[0]), float(anchor[1]))
-    return Label(box, place, letters, alone.astype(np.uint8), xs.size == 0)
+    return Label(box, place, letters, alone.astype(np.uint8), xs.size == 0, is_joined)
+
+
+def _has_stem(
+    found: Components, strokes: Mask, letter: Ints, ends: tuple[int, int], height: float
+) -> bool:
+    """True if a stroke stands upright beside a text, as high as its letters: it holds one more."""
+    top, bottom = int(letter[1]), int(letter[3])
+    for left, right in (
+        (round(ends[0] - 0.9 * height), ends[0] + 2),
+        (ends[1] - 2, round(ends[1] + 0.9 * height)),
+    ):
+        box = (max(left, 0), top, min(right, found.size[1]), bottom)
+        if box[2] > box[0]:
+            beside = found.mask(strokes, box)
+            if beside.sum(axis=0).max(initial=0) > 0.85 * (bottom - top):
+                return True
+    return False
 
 
 def _captions(labels: list[Label], height: float) -> list[bool]:
