@@ -18,9 +18,11 @@ from .page import apart, find
 from .picture import PictureError, Sheet, Source, load
 from .reading import Reading
 from .scale import Picture
+from .walk import is_glyph
 
 WEIGHTS = Path(__file__).parent / "weights"
-DOUBTFUL = 0.6  # probability of a step under which other scales are tried
+DOUBTFUL = 0.6  # probability of a step under which other scales are tried,
+DOUBTFUL_GLYPH = 0.95  # and of a glyph of a label, whose neighbours may have been passed over
 TOLERANCE = 1.3  # a bond length this factor off the target is read again at the right scale
 OTHER_SCALES = (0.8, 1.25)
 SAME_SCALE = 1.1  # scales that differ by less than this factor are one
@@ -354,7 +356,8 @@ class Candidate:
         """True where another scale may well do better."""
         if self.walk is None or self.molecule is None or not self.molecule.valid:
             return True
-        unsure = min(self.walk.probabilities) < DOUBTFUL
+        steps = zip(self.walk.tokens, self.walk.probabilities, strict=True)
+        unsure = any(p < (DOUBTFUL_GLYPH if is_glyph(t) else DOUBTFUL) for t, p in steps)
         return unsure or self.features["unread"] > WORTH_A_LOOK or self.features["misshapen"] > 0
 
     @property
