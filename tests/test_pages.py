@@ -1,5 +1,6 @@
 """Pages through the reader with the shipped weights; which molecules are read is not looked at."""
 
+import io
 import json
 import zlib
 from pathlib import Path
@@ -15,7 +16,7 @@ from molgaze import Reader
 from molgaze.gaze import WeightsError
 from molgaze.layout import Layout, Region
 from molgaze.page import HEAD, MARGIN, _cut, _is_split, _Read, apart, find, moved
-from molgaze.picture import PictureError
+from molgaze.picture import PictureError, load
 from molgaze.reading import Reading
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -160,13 +161,28 @@ def test_several_molecules_of_one_picture_are_apart(reader):
     found_all(readings, sheet.boxes)
 
 
+def test_a_file_is_read_once_and_any_frame_of_it(reader):
+    """An open file has nothing more to give once it is read, and not only a TIFF has frames."""
+    sheet = grid(*SMILES[:3])
+    file = io.BytesIO()
+    sheet.image.save(file, "PNG")
+    file.seek(0)
+    found_all(reader.read_apart(file), sheet.boxes)
+    file = io.BytesIO()
+    first = Image.new("L", sheet.image.size, 255)
+    first.save(file, "GIF", save_all=True, append_images=[sheet.image.convert("L")])
+    readings = reader.read_apart(file.getvalue(), page=2)
+    found_all(readings, sheet.boxes)
+    assert {reading.page for reading in readings} == {2}
+
+
 def test_a_picture_of_a_page_gives_what_is_drawn_on_it(reader):
     sheet = Sheet(1000, 900)
     sheet.text(60, 40, WORDS * 2)
     sheet.molecule(SMILES[0], 300, 420, bond=36, size=20)
     sheet.text(60, 700, WORDS)
     whole = Reading(smiles="C.CC", confidence=0.1, scale=36.0)
-    readings = apart(reader._net, reader.read, sheet.image, 1, whole)
+    readings = apart(reader._net, reader.read, load(sheet.image), whole)
     found_all(readings, sheet.boxes)
 
 
@@ -196,7 +212,7 @@ def test_a_salt_is_one_molecule(reader, one, other, count):
         return Reading(smiles=smiles, confidence=0.8)
 
     whole = Reading(smiles=f"{one}.{other}", confidence=0.5, scale=36.0)
-    readings = apart(reader._net, read, sheet.image, 1, whole)
+    readings = apart(reader._net, read, load(sheet.image), whole)
     assert len(readings) == count
 
 

@@ -22,7 +22,7 @@ from .document import Document, Page
 from .gaze import Net, WeightsError
 from .layout import MIDDLE, Box, Layout, Region
 from .numbering import numbers
-from .picture import PictureError, Source
+from .picture import PictureError, Sheet, Source
 from .reading import Reading
 from .scale import MAX_ENLARGEMENT, TARGET_BOND, Bytes, bond_length
 from .sites import padded, sites
@@ -100,19 +100,15 @@ def findings(net: Net, layout: Layout) -> list[Finding]:
             continue
         own = set(region.parts.tolist())
         inner = [f for f in outer if not own.isdisjoint(f.region.parts.tolist())]
-        if len(inner) == 1 and _is_same_drawing(inner[0], region):
-            # One drawing at two gaps: the middle gap is the usual one, else the wider.
+        if len(inner) == 1 and not inner[0].inner:
+            # One drawing at two gaps, with letters more or fewer: the middle gap is the usual one,
+            # else the wider.
             if inner[0].region.gap == MIDDLE:
                 continue
             inner = inner[0].inner
         outer = [f for f in outer if f not in inner and own.isdisjoint(f.region.parts.tolist())]
         outer.append(Finding(region, chance, inner))
     return outer
-
-
-def _is_same_drawing(inner: Finding, region: Region) -> bool:
-    """Whether a region shows the drawing that is inside it, with letters more or fewer."""
-    return not inner.inner
 
 
 # --- reading ---
@@ -173,7 +169,7 @@ def read_page(net: Net, read: Read, page: Page, layout: Layout | None = None) ->
     return [replace(r, number=number) for r, number in zip(readings, called, strict=True)]
 
 
-def apart(net: Net, read: Read, source: Source, number: int, whole: Reading) -> list[Reading]:
+def apart(net: Net, read: Read, sheet: Sheet, whole: Reading) -> list[Reading]:
     """The molecules of a picture, each by itself, if it shows several; else the picture's reading.
 
     A salt is one molecule, and so is whatever was read as one and surely enough.
@@ -181,22 +177,18 @@ def apart(net: Net, read: Read, source: Source, number: int, whole: Reading) -> 
     Args:
         net: the encoder.
         read: reads one drawing.
-        source: the picture, which can be read again.
-        number: of its page, from 1.
+        sheet: the picture.
         whole: what the picture was read as.
-
-    Raises:
-        PictureError: as :meth:`Reader.read`.
     """
     is_one = bool(whole.smiles) and "." not in (whole.smiles or "")
     if HEAD not in net.metadata or (is_one and whole.confidence > SURELY_ONE):
         return [whole]
-    with Document(source) as document:
-        page = document.page(number)
-    layout = Layout(page.sheet.ink)
+    height, width = sheet.size
+    page = Page(sheet.source, whole.page or 1, (float(height), float(width)), sheet, 1.0)
+    layout = Layout(sheet.ink)
     letter = LETTER_SHARE * whole.scale if whole.smiles and whole.scale else 0.0
     if letter > layout.letter and not layout.is_text.any():
-        layout = Layout(page.sheet.ink, letter)  # of a large drawing, whose letters are few
+        layout = Layout(sheet.ink, letter)  # of a large drawing, whose letters are few
     found = read_page(net, read, page, layout)
     if np.count_nonzero(layout.is_text) > PAGE_LETTERS:
         return found or [whole]

@@ -106,7 +106,10 @@ class Reader:
             PictureError: the source is not a picture that can be read.
         """
         began = time.perf_counter()
-        sheet = load(source, page)
+        return self._read_sheet(load(source, page), page, began)
+
+    def _read_sheet(self, sheet: Sheet, page: int, began: float) -> Reading:
+        """Read a picture that is in memory; `began` is the clock's time when it was asked for."""
         candidates = self.candidates(sheet)
         return self._reading(sheet, candidates, page, (time.perf_counter() - began) * 1000)
 
@@ -172,7 +175,9 @@ class Reader:
         Raises:
             PictureError: the source is not a picture that can be read.
         """
-        return apart(self._net, self.read, source, page, self.read(source, page=page))
+        began = time.perf_counter()
+        sheet = load(source, page)
+        return apart(self._net, self.read, sheet, self._read_sheet(sheet, page, began))
 
     # --- one picture ---
 
