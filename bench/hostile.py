@@ -38,7 +38,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from molgaze.picture import PictureError
 from molgaze.reader import WEIGHTS, Reader
 
-#: (name, bytes of a file, array, or path; page from 1). Bytes are read from a file called by the name.
+#: (name; bytes of a file, array, or path; page from 1). Bytes are read from a file of that name.
 Input = tuple[str, Any, int]
 
 MOST_SECONDS = 5.0  # of a core

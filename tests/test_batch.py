@@ -31,7 +31,9 @@ from molgaze import batch as batches
 from molgaze import workers
 from molgaze.batch import Inputs, Journal, JournalError, Summary, batch
 from molgaze.cli import _told as told
-from molgaze.inputs import Item, tiff_pages
+from molgaze.document import MAX_FRAMES, Document, tiff_pages
+from molgaze.inputs import Item
+from molgaze.picture import PictureError
 from molgaze.reading import Reading
 from molgaze.workers import Worker, WorkerError, Workers
 
@@ -128,7 +130,7 @@ def test_tiff_pages(pages: int, options: dict[str, Any]) -> None:
         data = file.getvalue()
     else:
         data = tiff(pages, **options)
-    assert tiff_pages(io.BytesIO(data)) == pages
+    assert tiff_pages(io.BytesIO(data), "a") == pages
     with Image.open(io.BytesIO(data)) as image:
         assert getattr(image, "n_frames", 1) == pages
 
@@ -136,7 +138,7 @@ def test_tiff_pages(pages: int, options: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(data=st.binary(max_size=64), start=st.sampled_from([b"II*\0", b"MM\0*", b"II+\0", b""]))
 def test_tiff_pages_of_anything(data: bytes, start: bytes) -> None:
-    assert tiff_pages(io.BytesIO(start + data)) >= 1
+    assert tiff_pages(io.BytesIO(start + data), "a") >= 1
 
 
 def test_tiff_chain_in_a_circle() -> None:
@@ -145,7 +147,30 @@ def test_tiff_chain_in_a_circle() -> None:
     entries = int.from_bytes(data[at : at + 2], "little")
     data[at + 2 + 12 * entries :][:4] = b""
     data[at + 2 + 12 * entries : at + 6 + 12 * entries] = at.to_bytes(4, "little")
-    assert tiff_pages(io.BytesIO(bytes(data))) == 1
+    assert tiff_pages(io.BytesIO(bytes(data)), "a") == 1
+
+
+def empty_directories(number: int) -> bytes:
+    """A TIFF of so many pages, of which nothing but the chain is there."""
+    data = b"II*\0" + (8).to_bytes(4, "little")
+    for page in range(1, number + 1):
+        following = 8 + 6 * page if page < number else 0
+        data += bytes(2) + following.to_bytes(4, "little")
+    return data
+
+
+def test_a_tiff_of_too_many_pages_is_refused_as_a_whole(tmp_path: Path) -> None:
+    assert tiff_pages(io.BytesIO(empty_directories(MAX_FRAMES)), "a") == MAX_FRAMES
+    data = empty_directories(MAX_FRAMES + 1)
+    (tmp_path / "a.tif").write_bytes(data)
+    names = [str(tmp_path / "a.tif"), archive(tmp_path / "b.zip", {"c.tif": data}), "-"]
+    items = list(Inputs(names, standard_input=data))
+    assert [item.page for item in items] == [1, 1, 1]
+    for item in items:
+        with pytest.raises(PictureError, match=f"more than {MAX_FRAMES:,} pages"):
+            item.load()
+    with pytest.raises(PictureError, match=f"more than {MAX_FRAMES:,} pages"):
+        Document(data)
 
 
 def archive(path: Path, members: dict[str, bytes]) -> str:

@@ -32,10 +32,9 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from .cores import cores
-from .document import Document, is_pdf
+from .document import Document, is_pdf, tiff_pages
 from .files import TABLES, answered, arrow, clear_drafts, form_of, row, write
-from .inputs import TIFFS, Inputs, Item, tiff_pages
-from .picture import PictureError
+from .inputs import TIFFS, Inputs, Item
 from .reading import MIN_CONFIDENCE, Reading
 from .workers import TIMEOUT, Factory, Workers, failure
 
@@ -249,23 +248,21 @@ def read_rows(
     """
     for source, content, *ids in pictures:
         id = ids[0] if ids else None
-        if isinstance(content, Exception):
-            yield row(replace(failure(source, 1, content), id=id))
-            continue
-        if is_pdf(content[:1024]):
-            try:
+        read, number = workers.read_apart, 1
+        try:
+            if isinstance(content, Exception):
+                raise content
+            if is_pdf(content[:1024]):
+                read = workers.read_page
                 with Document(content) as document:
                     number = len(document)
-            except PictureError as err:
-                yield row(replace(failure(source, 1, err), id=id))
-                continue
-            for page in range(1, number + 1):
-                for found in workers.read_page(source, page, content):
-                    yield row(found.judged(least))
+            elif source.lower().endswith(TIFFS):
+                number = tiff_pages(io.BytesIO(content), source)
+        except Exception as err:
+            yield row(replace(failure(source, 1, err), id=id))
             continue
-        number = tiff_pages(io.BytesIO(content)) if source.lower().endswith(TIFFS) else 1
         for page in range(1, number + 1):
-            for found in workers.read_apart(source, page, content):
+            for found in read(source, page, content):
                 yield row(replace(found, id=id).judged(least))
 
 

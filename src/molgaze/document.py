@@ -16,6 +16,7 @@ import io
 import math
 import os
 import re
+import struct
 import threading
 import time
 import zlib
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ from PIL import Image
 from .paper import page_ink
 from .picture import FORMATS, MAX_BYTES, MIN_SIDE, PictureError, Sheet, Source, load
 
-MAX_PAGES = 2000
+MAX_PAGES = 2000  # of a PDF
+MAX_FRAMES = 10_000  # of a TIFF
 MAX_DOCUMENT_BYTES = 1000 * 2**20  # of a PDF in a file, of which a page is read at a time
 DPI = 200.0  # of pages that are drawn from vectors, or hold pictures among text
 SCAN_DPI = (150.0, 200.0)  # least and most of pages that are one scan
@@ -91,6 +93,38 @@ def is_pdf(head: bytes) -> bool:
     return b"%PDF-" in head[:1024]
 
 
+def tiff_pages(file: IO[bytes], name: str) -> int:
+    """Number of pages of a TIFF by its chain of directories; 1 for anything else.
+
+    Args:
+        file: at its start.
+        name: of the file, for the message of an error.
+
+    Raises:
+        PictureError: there are more than `MAX_FRAMES`.
+    """
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+    if not order or len(head) < 16:
+        return 1
+    large = struct.unpack(order + "H", head[2:4])[0] == 43  # BigTIFF
+    number, entry, offset = ("Q", 20, "Q") if large else ("H", 12, "I")
+    at = struct.unpack(order + offset, head[8:16] if large else head[4:8])[0]
+    seen: set[int] = set()
+    while at and at not in seen:
+        if len(seen) == MAX_FRAMES:
+            raise PictureError(name, "large", f"TIFF of more than {MAX_FRAMES:,} pages")
+        seen.add(at)
+        try:
+            file.seek(at)
+            entries = struct.unpack(order + number, file.read(struct.calcsize(number)))[0]
+            file.seek(entries * entry, os.SEEK_CUR)
+            at = struct.unpack(order + offset, file.read(struct.calcsize(order + offset)))[0]
+        except (struct.error, OSError, ValueError, OverflowError):
+            break
+    return max(len(seen), 1)
+
+
 class Document:
     """The pages of a document; close it, or use it in a ``with`` statement.
 
@@ -107,7 +141,7 @@ class Document:
         self._pdf: Any = None
         self._data: bytes | None = None
         self._picture: Source = source
-        self._lines = 1
+        self._count = 1
         if isinstance(source, Image.Image | np.ndarray):
             return
         if isinstance(source, str | os.PathLike):
@@ -118,7 +152,7 @@ class Document:
             if is_pdf(data[:1024]):
                 self._open_pdf(None, data)
             else:
-                self._lines = _frames(io.BytesIO(data))
+                self._count = tiff_pages(io.BytesIO(data), self.source)
 
     def _open_path(self, path: str) -> None:
         try:
@@ -129,7 +163,7 @@ class Document:
                 size = os.fstat(file.fileno()).st_size
                 if not is_pdf(head):
                     file.seek(0)
-                    self._lines = _frames(file)
+                    self._count = tiff_pages(file, self.source)
         except (OSError, ValueError) as error:
             if isinstance(error, PictureError):
                 raise
@@ -168,10 +202,10 @@ class Document:
                     raise PictureError(self.source, "format", "PDF without pages")
                 reason = f"PDF of {count:,} pages, the limit is {MAX_PAGES:,}"
                 raise PictureError(self.source, "large", reason)
-            self._pdf, self._lines = pdf, count
+            self._pdf, self._count = pdf, count
 
     def __len__(self) -> int:
-        return self._lines
+        return self._count
 
     @property
     def is_pdf(self) -> bool:
@@ -236,7 +270,7 @@ class Document:
             with _PDFIUM:
                 _pdfium(self.source).FPDF_CloseDocument(self._pdf)
             self._pdf, self._data = None, None
-        self._lines = 0
+        self._count = 0
 
     def __enter__(self) -> Document:
         return self
@@ -250,8 +284,8 @@ class Document:
         self.close()
 
     def _check(self, number: int) -> None:
-        if not 1 <= number <= self._lines:
-            reason = f"there is no page {number}, it has {self._lines}"
+        if not 1 <= number <= self._count:
+            reason = f"there is no page {number}, it has {self._count}"
             raise PictureError(self.source, "page", reason)
 
     @contextmanager
@@ -374,15 +408,6 @@ def _read(file: Any, name: str) -> bytes:
     if len(data) > MAX_BYTES:
         raise PictureError(name, "large", f"file of more than {MAX_BYTES // 2**20} MB")
     return data
-
-
-def _frames(file: Any) -> int:
-    """The number of pages of a TIFF; 1 for anything else, `load` says what is wrong with it."""
-    try:
-        with Image.open(file, formats=("TIFF",)) as image:
-            return min(int(getattr(image, "n_frames", 1)), MAX_PAGES)
-    except Exception:  # whatever a broken file makes Pillow raise
-        return 1
 
 
 def _sheet(source: Source, number: int, name: str) -> Sheet:

@@ -13,7 +13,6 @@ import glob
 import io
 import os
 import stat
-import struct
 import tarfile
 import zipfile
 from collections import Counter
@@ -26,7 +25,7 @@ from itertools import count
 from pathlib import PurePath
 from typing import IO, Any
 
-from .document import Document, is_pdf
+from .document import Document, is_pdf, tiff_pages
 from .files import arrow
 from .picture import MAX_BYTES, PictureError
 
@@ -41,7 +40,6 @@ TIFFS = (".tif", ".tiff")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 TABLES = (".parquet", ".arrow", ".feather")
 ARCHIVES = (".zip", *TARS)
-MAX_PAGES = 10_000  # of one TIFF
 STANDARD_INPUT = "-"
 
 
@@ -105,7 +103,7 @@ class Inputs:
                 if is_pdf(data[:1024]):
                     yield from self._document(name, "", data, load)
                 else:
-                    yield from self._pages(name, "", tiff_pages(io.BytesIO(data)), load)
+                    yield from self._tiff(name, "", partial(io.BytesIO, data), load)
             elif os.path.isdir(name):
                 yield from self._folder(name)
             elif glob.has_magic(name) and not os.path.exists(name):
@@ -180,6 +178,23 @@ class Inputs:
             return
         yield from self._pages(source, stamp, number, load, is_page=True)
 
+    def _tiff(
+        self,
+        source: str,
+        stamp: str,
+        opened: Callable[[], IO[bytes]],
+        load: Callable[[], str | bytes],
+    ) -> Iterator[Item]:
+        """The pages that are wanted of a TIFF, or of a file that may be one."""
+        number = 1
+        try:
+            with suppress(OSError), opened() as file:
+                number = tiff_pages(file, source)
+        except PictureError as err:
+            yield _broken(source, stamp, err)
+            return
+        yield from self._pages(source, stamp, number, load)
+
     def _file(self, path: str) -> Iterator[Item]:
         suffix = path.lower()
         try:
@@ -201,11 +216,11 @@ class Inputs:
             yield from self._document(path, stamp, path, partial(str, path))
             return
         else:
-            pages = 1
+            load = partial(str, path)
             if suffix.endswith(TIFFS):
-                with suppress(OSError), open(path, "rb") as file:
-                    pages = tiff_pages(file)
-            yield from self._pages(path, stamp, pages, partial(str, path))
+                yield from self._tiff(path, stamp, lambda: open(path, "rb"), load)  # noqa: SIM115
+            else:
+                yield from self._pages(path, stamp, 1, load)
             return
         try:
             yield from found
@@ -264,7 +279,7 @@ class Inputs:
         if source.lower().endswith(DOCUMENTS):
             yield from self._document(source, stamp, data, lambda: data)
             return
-        yield from self._pages(source, stamp, tiff_pages(io.BytesIO(data)), lambda: data)
+        yield from self._tiff(source, stamp, partial(io.BytesIO, data), lambda: data)
 
 
 def is_picture(name: str) -> bool:
@@ -296,28 +311,6 @@ def _broken(source: str, stamp: str, err: Exception) -> Item:
         raise err
 
     return Item(source, 1, stamp, load)
-
-
-def tiff_pages(file: IO[bytes]) -> int:
-    """Number of pages of a TIFF by its chain of directories; 1 for anything else."""
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-    if not order or len(head) < 16:
-        return 1
-    large = struct.unpack(order + "H", head[2:4])[0] == 43  # BigTIFF
-    number, entry, offset = ("Q", 20, "Q") if large else ("H", 12, "I")
-    at = struct.unpack(order + offset, head[8:16] if large else head[4:8])[0]
-    seen: set[int] = set()
-    while at and at not in seen and len(seen) < MAX_PAGES:
-        seen.add(at)
-        try:
-            file.seek(at)
-            entries = struct.unpack(order + number, file.read(struct.calcsize(number)))[0]
-            file.seek(entries * entry, os.SEEK_CUR)
-            at = struct.unpack(order + offset, file.read(struct.calcsize(order + offset)))[0]
-        except (struct.error, OSError, ValueError, OverflowError):
-            break
-    return max(len(seen), 1)
 
 
 def _limited(file: IO[bytes], source: str) -> bytes:
