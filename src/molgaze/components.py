@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_TURNS = 200_000  # between ink and paper, row by row; noise has more, drawings a tenth
+
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -80,9 +82,9 @@ def components(mask: Mask) -> Components:
         mask: (H, W) bool.
     """
     height, width = mask.shape
-    runs = _runs(mask)
+    runs = runs_of(mask)
     above, below = _touching(runs, width)
-    root = _joined(len(runs), above, below)
+    root = joined(len(runs), above, below)
     first = np.flatnonzero(root == np.arange(len(runs)))  # the first run of each component
     number = np.zeros(len(runs), np.int64)
     number[first] = np.arange(len(first))
@@ -98,8 +100,21 @@ def components(mask: Mask) -> Components:
     return Components((height, width), boxes, areas, runs, owner)
 
 
-def _runs(mask: Mask) -> Ints:
-    """(R, 3) row, first column and the first column outside of each run, in order."""
+def is_noise(mask: Mask) -> bool:
+    """True for a mask (H, W) with more runs of ink than a drawing has."""
+    flat = mask.ravel()
+    return bool(np.count_nonzero(flat[1:] != flat[:-1]) > MAX_TURNS)
+
+
+def runs_of(mask: Mask) -> Ints:
+    """The runs of a mask, line by line.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (R, 3) row, first column and the first column outside of each.
+    """
     height, width = mask.shape
     # A column of paper at either side, so that a run ends where its row does.
     framed = np.zeros((height, width + 2), bool)
@@ -125,8 +140,17 @@ def _touching(runs: Ints, width: int) -> tuple[Ints, Ints]:
     return above, np.repeat(first, counts) + inside
 
 
-def _joined(count: int, one: Ints, other: Ints) -> Ints:
-    """The smallest member of the set that each of `count` things is in, if pairs are joined."""
+def joined(count: int, one: Ints, other: Ints) -> Ints:
+    """The smallest member of the set that each of some things is in, when pairs of them are joined.
+
+    Args:
+        count: of the things, which are called 0, 1, and so on.
+        one: (P,) the first of each pair.
+        other: (P,) the second of each pair.
+
+    Returns:
+        (count,) int64.
+    """
     root = np.arange(count)
     while len(one):
         a, b = root[one], root[other]

@@ -339,7 +339,7 @@ class Gaze:
             beam: how many walks are followed, and the most that come back; 1 is greedy.
 
         Returns:
-            None if nothing is inked, or more than a drawing has.
+            An empty list if nothing is inked, or more than a drawing has.
         """
         if self._view is None:
             return []

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .components import Components, components
+from .components import Components, components, runs_of
 from .scale import Bytes
 
 INK_LEVEL = 64  # of 255: darker than this is ink
@@ -234,26 +234,14 @@ def _rules(mask: Mask, longest: float, thickest: float) -> Mask:
     found = np.zeros(mask.shape, bool)
     for turned in (False, True):
         view = mask.T if turned else mask
-        lines = _long_runs(view, longest)
+        lines = runs_of(view)
+        lines = lines[lines[:, 2] - lines[:, 1] > longest]
         if len(lines):
             bars = components(_painted(lines, view.shape))
             thin = bars.boxes[:, 3] - bars.boxes[:, 1] <= max(thickest, 6.0)
             drawn = bars.mask(thin)
             found |= drawn.T if turned else drawn
     return found
-
-
-def _long_runs(mask: Mask, longest: float) -> NDArray[np.int64]:
-    """(R, 3) row, first column, first column outside of the runs that are longer than this."""
-    height, width = mask.shape
-    framed = np.zeros((height, width + 2), bool)
-    framed[:, 1:-1] = mask
-    flat = framed.ravel()
-    turns = np.flatnonzero(flat[1:] != flat[:-1])
-    starts, ends = turns[::2], turns[1::2]
-    long = ends - starts > longest
-    row = starts[long] // (width + 2)
-    return np.stack([row, starts[long] - row * (width + 2), ends[long] - row * (width + 2)], 1)
 
 
 def _painted(runs: NDArray[np.int64], shape: tuple[int, ...]) -> Mask:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .components import Components, components
+from .components import Components, components, is_noise, joined
 
 SMALL_LETTER = 6.0  # px, of a capital letter at reading scale; smaller ones are hard to read
 FINE_HASH = 1.7  # px from dash to dash at reading scale; finer hashes look like solid wedges
@@ -22,7 +22,6 @@ LETTER = 0.39  # bonds: height of a capital letter that is written larger
 LETTER_RANGE = (7.0, 10.0)  # px at reading scale
 _LEAST_LETTER = 8.0  # px, of a capital letter in the original: smaller ones show no shape
 _LEVEL = 110  # of 255: a pixel as dark as this belongs to a mark
-_MAX_TURNS = 200_000  # between ink and paper, row by row; noise has more, drawings a tenth
 _MAX_MARKS = 1200  # more small components than this are noise
 _REACH = 0.5  # bonds: marks are shorter than this
 _TALLEST = 1.7  # heights of a capital letter: brackets of labels are lower
@@ -104,8 +103,7 @@ def fine_marks(ink: Bytes, bond: float, factor: float) -> Marks | None:
     if factor >= 1 or factor * _LEAST_LETTER > SMALL_LETTER:
         return None
     dark = ink >= _LEVEL
-    flat = dark.ravel()
-    if np.count_nonzero(flat[1:] != flat[:-1]) > _MAX_TURNS:
+    if is_noise(dark):
         return None
     found = components(dark)
     reach = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
@@ -199,13 +197,7 @@ def _rows(shapes: _Shapes, bond: float) -> list[tuple[Ints, float]]:
     across = np.hypot(apart[..., 0], apart[..., 1])
     longer = np.maximum(length[:, None], length[None])
     next_to = parallel & (aside < 0.3 * longer + 1) & (across < 0.12 * bond) & (across > 0)
-    name = np.arange(bars.size)
-    while True:
-        lowest = np.minimum(name, np.where(next_to, name[None], bars.size).min(axis=1))
-        lowest = lowest[lowest]
-        if np.array_equal(lowest, name):
-            break
-        name = lowest
+    name = joined(bars.size, *np.nonzero(next_to))
     rows = []
     for first in np.unique(name):
         row = np.flatnonzero(name == first)
@@ -276,13 +268,7 @@ def _texts(
     near = (beside | above | corner) & ~(alone[:, None] & alone[None])
     near &= ~stroke[:, None] & ~stroke[None]
     near |= part
-    name = np.arange(member.size)
-    while True:
-        lowest = np.minimum(name, np.where(near, name[None], member.size).min(axis=1))
-        lowest = lowest[lowest]
-        if np.array_equal(lowest, name):
-            break
-        name = lowest
+    name = joined(member.size, *np.nonzero(near))
     texts = [member[name == first] for first in np.unique(name)]
     return [text for text in texts if capital[text].any()], height
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from .components import Components, components
+from .components import Components, components, is_noise
 
 MIN_CONTRAST = 20  # levels of 255 between paper and ink
 MIN_INK_PIXELS = 6
@@ -25,7 +25,6 @@ _MAX_GROUNDS = 6
 _LEAST_GROUND = 0.0007  # of the picture: a highlight behind one atom
 _VIVID = 60  # levels of 255 between the channels of a colour
 _LEAST_RING = 24  # px: the least side of a ring round a part of a drawing
-_MAX_TURNS = 200_000  # between ink and paper, row by row; noise has more, drawings a tenth
 _PALE = 90  # levels of 255: a ground is lighter than the ink by so much
 _CARD = 0.08  # of the picture: the least card
 
@@ -378,7 +377,7 @@ def _card(grounds: _Grounds, ink: Image.Image) -> tuple[int, int, int, int] | No
     )
     if box == (0, 0, width, height) or box[2] <= box[0] or box[3] <= box[1]:
         return None
-    if _is_noise(dark):
+    if is_noise(dark):
         return None
     # What crosses the border of a tinted box belongs to the drawing: no card.
     out = 3 * inset
@@ -400,12 +399,6 @@ def _card(grounds: _Grounds, ink: Image.Image) -> tuple[int, int, int, int] | No
 # --- frames, rules, rings ---
 
 
-def _is_noise(mask: Mask) -> bool:
-    """True for more runs of ink than a drawing has."""
-    flat = mask.ravel()
-    return bool(np.count_nonzero(flat[1:] != flat[:-1]) > _MAX_TURNS)
-
-
 def _unringed(channels: list[Image.Image], ink: Image.Image) -> Image.Image:
     """Ink without ellipses and boxes that were drawn in a colour of their own round a part."""
     red, green, blue = channels
@@ -424,7 +417,7 @@ def _unringed(channels: list[Image.Image], ink: Image.Image) -> Image.Image:
     cleared = None
     for name in range(1, 7):
         mask = vivid & (hue == name)
-        if np.count_nonzero(mask) < 4 * _LEAST_RING or _is_noise(mask):
+        if np.count_nonzero(mask) < 4 * _LEAST_RING or is_noise(mask):
             continue
         # Lines that cross the ring may break it.
         whole = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(3))) > 0
@@ -463,7 +456,7 @@ def _is_ellipse(ring: Mask) -> bool:
 def _unframed(ink: Bytes) -> Bytes:
     """Ink without frames, rules and table lines round the drawing, and without a screen's edge."""
     dark = ink >= _LEVEL
-    if _is_noise(dark):
+    if is_noise(dark):
         return ink
     found = components(dark)
     if len(found) < 2:
