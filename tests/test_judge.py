@@ -12,6 +12,7 @@ from molgaze.judge import (
     RULES,
     Confidence,
     Kind,
+    cut_anions,
     doubtful,
     judge,
     leftovers,
@@ -54,6 +55,24 @@ def test_a_chain_that_was_passed_over_is_left(missing: int) -> None:
     assert left[0].atom == 6 - missing
     assert left[0].length > 0.6 * missing
     assert leftovers(cells, graph(places, bonds)) == []
+
+
+@pytest.mark.parametrize(
+    ("oxygen", "other", "right", "expected"),
+    [
+        ("O-", "C", 4.0, [2]),
+        ("S-", "C", 4.0, [2]),
+        ("O-", "C", 16.0, []),  # room for the minus
+        ("O-", "N+", 4.0, []),  # a zwitterion
+        ("O", "C", 4.0, []),
+    ],
+)
+def test_anion_without_room_for_its_minus_is_cut_off(
+    oxygen: str, other: str, right: float, expected: list[int]
+) -> None:
+    places = np.array([[20.0, 20.0], [44.0, 20.0], [68.0, 20.0]])
+    read = Graph([other, "C", oxygen], places, [(0, 1, "-"), (1, 2, "-")])
+    assert cut_anions(read, (40, int(68 + right))) == expected
 
 
 def stroke(kind: str) -> NDArray[np.float32]:
@@ -210,13 +229,18 @@ def test_other_atoms_stay(tokens: str, places: tuple[tuple[float, float], ...]) 
     assert judge(picture, inked(picture), read).graph.atoms == read.graph.atoms
 
 
-def test_a_wave_is_mended_unless_that_is_left_out() -> None:
-    picture = Picture(stroke("wave"), (0.0, 0.0), 1.0, (24, 60), 20.0, "picture")
-    read = walk_of("C w> C >", (20, 20), (30, 20), (40, 20))
+def test_a_wave_and_a_cut_hydroxyl_are_mended_unless_left_out() -> None:
+    wave = stroke("wave")
+    picture = Picture(wave, (0.0, 0.0), 1.0, (24, 60), 20.0, "picture")
+    read = walk_of("C w> C O- >", (20, 20), (30, 20), (40, 20), (57, 20))
     verdict = judge(picture, inked(picture), read)
-    assert verdict.graph.bonds == [(0, 1, "~")]
-    assert [f.kind for f in verdict.findings] == [Kind.WAVE]
-    assert judge(picture, inked(picture), read, RULES).graph.bonds == [(0, 1, "w")]
+    assert verdict.graph.bonds[0] == (0, 1, "~")
+    assert verdict.graph.atoms == ["C", "C", "O"]
+    assert [f.kind for f in verdict.findings][:2] == [Kind.WAVE, Kind.CUT_HYDROXYL]
+    assert any("cut by the picture's edge" in warning for warning in verdict.warnings)
+    plain = judge(picture, inked(picture), read, RULES)
+    assert plain.graph.bonds[0] == (0, 1, "w")
+    assert plain.graph.atoms == ["C", "C", "O-"]
 
 
 def test_ink_that_was_not_read_is_told_of_and_counted() -> None:

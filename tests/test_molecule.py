@@ -609,3 +609,16 @@ def test_large_molecules_are_v3000() -> None:
                  [(k, k + 1, "-") for k in range(n - 1)])  # fmt: skip
     assert "V3000" in found.molfile
     assert Chem.MolFromMolBlock(found.molfile).GetNumAtoms() == n
+
+
+def test_a_circle_that_also_joins_a_carbonyl_is_a_fault_and_no_crash() -> None:
+    """Valences that fit until the ring is made aromatic: RDKit finds this only at the end."""
+    angles = np.arange(6) * math.pi / 3
+    ring = 30 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    places = np.vstack([ring, [[45.0, 50.0], [70.0, 50.0], [45.0, 80.0]]]) + 100
+    bonds = [(i, (i + 1) % 6, ":") for i in range(6)]
+    bonds += [(1, 6, "-"), (0, 6, ":"), (6, 7, "="), (6, 8, "-")]
+    found = molecule(Graph(["C"] * 7 + ["O", "N"], places, bonds))
+    assert not found.valid
+    assert any("circle" in warning for warning in found.warnings)
+    assert found.molfile

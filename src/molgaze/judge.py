@@ -28,7 +28,7 @@ from .sites import CELL
 from .walk import BONDS, CLOSE, OPEN, RING, Graph, is_atom, is_glyph
 
 #: Rules that mend a reading, by name, in the order in which they act.
-RULES = ("second look", "wave", "passed carbon", "taper")
+RULES = ("second look", "wave", "passed carbon", "taper", "cut hydroxyl")
 
 WORTH_A_LOOK = 0.6  # bonds of ink: less was only drawn a little otherwise
 
@@ -59,6 +59,7 @@ BARE_INK = 0.2  # less ink than this is no line
 
 SHORT_BOND, LONG_BOND = 0.5, 1.8  # bonds: what is shorter or longer is seldom drawn
 NARROW = 25.0  # degrees: two bonds of an atom are farther apart
+MINUS_ROOM = 0.4  # bonds: nearer to the picture's edge there is no room for a minus
 DOUBTFUL_ATOM = 0.5  # confidence under which an atom is named
 MOST_NAMED = 5  # atoms
 
@@ -69,6 +70,7 @@ class Kind(StrEnum):
     WAVE = "wave"
     PASSED_CARBON = "passed carbon"
     TAPER = "taper"
+    CUT_HYDROXYL = "cut hydroxyl"
     FAULT = "fault"
     UNREAD_INK = "unread ink"
     MISSHAPEN = "misshapen"
@@ -163,6 +165,9 @@ def judge(
         places=picture.to_original(draft.graph.places),
         glyphs={i: picture.to_original(spots) for i, spots in draft.graph.glyphs.items()},
     )
+    draft.graph = placed
+    if "cut hydroxyl" not in without:
+        _uncut(picture.size, draft)
     findings = draft.findings
     findings += [Finding(Kind.FAULT, f"the walk has a fault: {fault}") for fault in read.faults]
     unread = sum(piece.length for piece in left)
@@ -272,6 +277,15 @@ def _taper(ink: NDArray[np.float32], draft: _Draft) -> None:
         draft.graph.bonds[number] = bond
         message = f"the bond between atoms {bond[0] + 1} and {bond[1] + 1} widens"
         draft.findings.append(Finding(Kind.TAPER, message, bond[:2]))
+
+
+def _uncut(size: tuple[int, int], draft: _Draft) -> None:
+    """O- and S- at an edge that leaves no room for a minus are OH and SH that the edge cuts."""
+    graph = draft.graph
+    for atom in cut_anions(graph, size):
+        graph.atoms[atom] = graph.atoms[atom].removesuffix("-")
+        message = f"{_where(graph, atom)} is cut by the picture's edge and taken with a hydrogen"
+        draft.findings.append(Finding(Kind.CUT_HYDROXYL, message, (atom,)))
 
 
 # --- ink that was passed over ---
@@ -448,6 +462,21 @@ def misshapen(graph: Graph) -> list[int]:
             gaps = np.diff([*turns, turns[0] + 360])
             found += [i] * int((gaps < NARROW).sum())
     return found
+
+
+def cut_anions(graph: Graph, size: tuple[int, int]) -> list[int]:
+    """Atoms read as O- or S- so near to the edge of the picture that no minus can stand there, in a
+    drawing without a plus: the edge goes through the H of an OH or SH.
+
+    Args:
+        graph: what was read, its places in pixels of the picture.
+        size: (height, width) of the picture.
+    """
+    if not graph.bonds or any("+" in atom for atom in graph.atoms):
+        return []
+    room = np.minimum(graph.places, np.array(size[::-1]) - graph.places).min(1)
+    is_cut = room < MINUS_ROOM * _median_bond(graph)
+    return [i for i, atom in enumerate(graph.atoms) if atom in ("O-", "S-") and is_cut[i]]
 
 
 # --- what marks of bonds are ---

@@ -497,6 +497,14 @@ def _mend(mol: Chem.RWMol, findings: list[Finding]) -> bool:
         else:
             continue
         faults.add(culprit)
+    if not faults:
+        try:
+            Chem.SanitizeMol(Chem.RWMol(mol))
+        except Chem.MolSanitizeException as err:  # what only making it aromatic shows
+            culprit = _culprit(mol, getattr(err, "cause", err))
+            faults.add(culprit)
+            why = "its bonds and those of a circle add up to too many"
+            _find(findings, FindingKind.VALENCE, mol.GetAtomWithIdx(culprit), why)
     _sanitise(mol, not faults)
     return not faults
 
