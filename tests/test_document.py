@@ -208,6 +208,12 @@ def test_two_threads_share_pdfium():
     assert not faults
 
 
+def test_what_is_no_path_is_told_as_for_a_picture():
+    assert "there is no such file" in refused("missing.pdf", "missing")
+    assert "is an address" in refused("https://example.org/paper.pdf", "missing")
+    assert refused(io.BytesIO(), "format") == "document: empty file"
+
+
 def test_without_pdfium_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdfium2.raw", None)
     assert "pip install pypdfium2" in refused(pdf([HEXAGON]), "format")

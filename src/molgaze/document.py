@@ -31,7 +31,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .paper import page_ink
-from .picture import FORMATS, MAX_BYTES, MIN_SIDE, PictureError, Sheet, Source, load
+from .picture import (
+    FORMATS,
+    MAX_BYTES,
+    MIN_SIDE,
+    PictureError,
+    Sheet,
+    Source,
+    load,
+    name_of,
+    not_opened,
+    read_file,
+)
 
 MAX_PAGES = 2000  # of a PDF
 MAX_FRAMES = 10_000  # of a TIFF
@@ -137,7 +148,7 @@ class Document:
     """
 
     def __init__(self, source: Source) -> None:
-        self.source = _named(source)
+        self.source = name_of(source, "document")
         self._pdf: Any = None
         self._data: bytes | None = None
         self._picture: Source = source
@@ -147,7 +158,10 @@ class Document:
         if isinstance(source, str | os.PathLike):
             self._open_path(os.fspath(source))
         else:
-            data = source if isinstance(source, bytes) else _read(source, self.source)
+            if isinstance(source, bytes | bytearray | memoryview):
+                data = bytes(source)
+            else:
+                data = read_file(source, self.source)
             self._picture = data
             if is_pdf(data[:1024]):
                 self._open_pdf(None, data)
@@ -167,7 +181,7 @@ class Document:
         except (OSError, ValueError) as error:
             if isinstance(error, PictureError):
                 raise
-            raise PictureError(self.source, "missing", f"cannot be opened ({error})") from error
+            raise not_opened(path, self.source, error) from error
         if is_pdf(head):
             if size > MAX_DOCUMENT_BYTES:
                 limit = f"PDF of more than {MAX_DOCUMENT_BYTES // 2**20} MB"
@@ -387,27 +401,6 @@ def _is_bomb(data: bytes) -> bool:
         if size > MAX_STREAM:
             return True
     return False
-
-
-def _named(source: Source) -> str:
-    if isinstance(source, str | os.PathLike):
-        return os.fsdecode(source)
-    if isinstance(source, np.ndarray):
-        return "array"
-    return str(getattr(source, "filename", None) or getattr(source, "name", None) or "document")
-
-
-def _read(file: Any, name: str) -> bytes:
-    if isinstance(file, bytearray | memoryview):
-        return bytes(file)
-    if not hasattr(file, "read"):
-        raise TypeError(f"not a path, bytes, file, image or array: {type(file).__name__}")
-    data = file.read(MAX_BYTES + 1)
-    if not isinstance(data, bytes):
-        raise PictureError(name, "format", "the file must be opened in binary mode")
-    if len(data) > MAX_BYTES:
-        raise PictureError(name, "large", f"file of more than {MAX_BYTES // 2**20} MB")
-    return data
 
 
 def _sheet(source: Source, number: int, name: str) -> Sheet:

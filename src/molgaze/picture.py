@@ -124,7 +124,7 @@ def load(source: Source, page: int = 1) -> Sheet:
     Raises:
         PictureError: no picture in it, or one that the limits refuse, or a blank one.
     """
-    name = _name(source)
+    name = name_of(source)
     if isinstance(source, np.ndarray):
         image = _from_array(source, name)
     elif isinstance(source, Image.Image):
@@ -142,12 +142,18 @@ def load(source: Source, page: int = 1) -> Sheet:
         raise PictureError(name, "truncated", f"cannot be decoded ({error})") from error
 
 
-def _name(source: Source) -> str:
+def name_of(source: Source, nameless: str = "picture") -> str:
+    """What a source is called in results and messages.
+
+    Args:
+        source: as of :func:`load`.
+        nameless: the name of bytes, and of files and images that have none.
+    """
     if isinstance(source, str | os.PathLike):
         return refusals.short(os.fsdecode(source))
     if isinstance(source, np.ndarray):
         return "array"
-    return str(getattr(source, "filename", None) or getattr(source, "name", None) or "picture")
+    return str(getattr(source, "filename", None) or getattr(source, "name", None) or nameless)
 
 
 def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, name: str) -> Sheet:
@@ -192,23 +198,44 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> bytes
         except (OSError, ValueError) as error:
             if isinstance(error, PictureError):
                 raise
-            if os.path.exists(source):
-                reason = f"cannot be opened ({getattr(error, 'strerror', None) or error})"
-            else:
-                reason = refusals.of_name(os.fsdecode(source))
-            raise PictureError(name, "missing", reason) from error
+            raise not_opened(source, name, error) from error
     else:
-        read = getattr(source, "read", None)
-        if read is None:
-            raise TypeError(f"not a path, bytes, file, image or array: {type(source).__name__}")
-        data = read(MAX_BYTES + 1)
-        if not isinstance(data, bytes):
-            raise PictureError(name, "format", "the file must be opened in binary mode")
+        return read_file(source, name)
+    _check_bytes(data, name)
+    return data
+
+
+def not_opened(source: str | os.PathLike[str], name: str, error: Exception) -> PictureError:
+    """The error for a path that cannot be opened, with what to do if it is no path at all."""
+    if os.path.exists(source):
+        reason = f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+    else:
+        reason = refusals.of_name(os.fsdecode(source))
+    return PictureError(name, "missing", reason)
+
+
+def read_file(file: BinaryIO, name: str) -> bytes:
+    """The bytes of an open file, which are `MAX_BYTES` at most.
+
+    Raises:
+        TypeError: it is no file.
+        PictureError: it is empty, too large, or not open in binary mode.
+    """
+    read = getattr(file, "read", None)
+    if read is None:
+        raise TypeError(f"not a path, bytes, file, image or array: {type(file).__name__}")
+    data = read(MAX_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise PictureError(name, "format", "the file must be opened in binary mode")
+    _check_bytes(data, name)
+    return data
+
+
+def _check_bytes(data: bytes, name: str) -> None:
     if len(data) > MAX_BYTES:
         raise PictureError(name, "large", f"file of more than {MAX_BYTES // 2**20} MB")
     if not data:
         raise PictureError(name, "format", "empty file")
-    return data
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:

@@ -95,13 +95,8 @@ def read(reader: Reads, source: str, page: int, content: str | bytes) -> Reading
         page: of a TIFF, from 1.
         content: a path, or the bytes of a file.
     """
-    began = time.perf_counter()
-    try:
-        found = reader.read(content, page=page)
-    except Exception as err:
-        ms = (time.perf_counter() - began) * 1000
-        return failure(source, page, err, reader.info.get("model"), ms, is_fault(err))
-    return named(found, source)
+    (found,) = _caught(reader, source, page, lambda: [reader.read(content, page=page)])
+    return found
 
 
 def _first_line(err: BaseException) -> str:
@@ -125,12 +120,7 @@ def read_page(reader: Reads, source: str, page: int, content: str | bytes) -> tu
         page: its number, from 1.
         content: a path, or the bytes of a file.
     """
-    began = time.perf_counter()
-    try:
-        return tuple(named(found, source) for found in reader.find(content, [page]))
-    except Exception as err:
-        ms = (time.perf_counter() - began) * 1000
-        return (failure(source, page, err, reader.info.get("model"), ms, is_fault(err)),)
+    return _caught(reader, source, page, lambda: reader.find(content, [page]))
 
 
 def read_apart(reader: Reads, source: str, page: int, content: str | bytes) -> tuple[Reading, ...]:
@@ -138,17 +128,23 @@ def read_apart(reader: Reads, source: str, page: int, content: str | bytes) -> t
 
     A picture of one molecule, or of none, gives one.
     """
+    return _caught(reader, source, page, lambda: reader.read_apart(content, page=page))
+
+
+def _caught(
+    reader: Reads, source: str, page: int, call: Callable[[], Iterable[Reading]]
+) -> tuple[Reading, ...]:
+    """What a call of the reader gives, by the source's name; the reading of a failure if it raises.
+
+    Whatever else than a `PictureError` it raises is a fault of the program, and told as one.
+    """
     began = time.perf_counter()
     try:
-        return tuple(named(found, source) for found in reader.read_apart(content, page=page))
+        return tuple(named(found, source) for found in call())
     except Exception as err:
         ms = (time.perf_counter() - began) * 1000
-        return (failure(source, page, err, reader.info.get("model"), ms, is_fault(err)),)
-
-
-def is_fault(err: Exception) -> bool:
-    """Whether what a reader raised is no picture's fault, and to be reported."""
-    return not isinstance(err, PictureError)
+        is_fault = not isinstance(err, PictureError)
+        return (failure(source, page, err, reader.info.get("model"), ms, is_fault),)
 
 
 def failure(
