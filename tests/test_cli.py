@@ -41,7 +41,7 @@ class FakeReader:
     info: ClassVar = {
         "model": "fake 1 cpu",
         "provider": "CPUExecutionProvider",
-        "calibration": "[1.5, 0.25]",
+        "bounds": "[1.5, 0.25]",
         "size": '{"hidden": 384}',
     }
 
@@ -614,7 +614,7 @@ def test_info(call: Run) -> None:
     assert facts["model"] == "fake 1 cpu"
     assert facts["limits"]["pixels"] == 40_000_000
     assert "PNG" in facts["formats"]
-    assert facts["calibration"] == [1.5, 0.25]
+    assert facts["bounds"] == [1.5, 0.25]
     assert facts["size"] == {"hidden": 384}
     assert not any(isinstance(v, str) and v[:1] in "[{" for v in facts.values())
 

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdFMCS
@@ -34,6 +33,7 @@ from rdkit.Chem import rdFMCS
 from ..judge import Confidence
 from ..picture import PictureError, load
 from ..reader import WEIGHTS, Candidate, Reader
+from .metadata import add_metadata
 
 #: Features that the confidence is made of; :mod:`molgaze.judge` tells what they are.
 FEATURES = (
@@ -393,16 +393,8 @@ def halves(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 def write(folder: Path, model: Confidence) -> None:
     """Put a model into the metadata of both files of a folder of weights."""
-    text = json.dumps(asdict(model))
-    for file in ("encoder.onnx", "step.onnx"):
-        stored = onnx.load(folder / file)
-        kept = {entry.key: entry.value for entry in stored.metadata_props}
-        kept.pop("calibration", None)
-        kept["confidence"] = text
-        onnx.helper.set_model_props(stored, kept)
-        onnx.save(stored, folder / (file + ".tmp"))
-    for file in ("encoder.onnx", "step.onnx"):
-        (folder / (file + ".tmp")).replace(folder / file)
+    files = [folder / name for name in ("encoder.onnx", "step.onnx")]
+    add_metadata(files, {"confidence": json.dumps(asdict(model))})
 
 
 def refit(

@@ -42,6 +42,7 @@ from .. import gaze, walk
 from ..files import whole
 from ..sites import CELL, TABLES, Sites, sites
 from .fit import load_model
+from .metadata import add_metadata
 from .model import LONG_JUMP, SHORT_JUMP, WINDOW, Gaze, Location
 
 PEAKS = 2  # places offered at each step
@@ -215,7 +216,7 @@ def export(
         inks: pictures at reading scale, (H, W) 0..1, on which both must read the same walk with
             the same places to 0.1 px.
         name: the model's name.
-        metadata: more to keep with the weights, such as the confidence's calibration.
+        metadata: more to keep with the weights.
 
     Raises:
         ExportError: the graphs and the model differ.
@@ -295,12 +296,8 @@ def _write(
             opset_version=17,
             dynamo=False,
         )
-    stored = onnx.load(path)
-    for key, value in notes.items():
-        entry = stored.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.checker.check_model(stored, full_check=True)
-    onnx.save(stored, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    add_metadata([path], notes)
 
 
 def _compare(model: Gaze, folder: Path, inks: Sequence[NDArray[np.float32]]) -> None:

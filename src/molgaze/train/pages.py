@@ -22,7 +22,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from rdkit import Chem
@@ -35,6 +34,7 @@ from ..picture import PictureError
 from .corpus import Corpus, drawable, layout
 from .draw import fonts, usual_fonts
 from .hands import hand
+from .metadata import add_metadata
 
 Rng = np.random.Generator
 Ink = NDArray[np.uint8]
@@ -769,7 +769,9 @@ def fit_head(
     trial = fit(x[~kept], y[~kept])
     said = x[kept] @ trial[:-1] + trial[-1] > 0
     right, wrong = said[y[kept]], said[~y[kept]]
-    _write(folder / "encoder.onnx", fit(x, y))
+    # As base64 of float32 numbers.
+    head = base64.b64encode(fit(x, y).astype("<f4").tobytes()).decode()
+    add_metadata([folder / "encoder.onnx"], {HEAD: head})
     return {
         "regions": float(len(y)),
         "molecules": float(y.sum()),
@@ -786,17 +788,6 @@ def _by_page(
             yield page_examples(net, draw_page(molecules, rng), rng)
         except PictureError:
             continue
-
-
-def _write(path: Path, weights: NDArray[np.float64]) -> None:
-    """Keep the head in a file's metadata, as base64 of float32 numbers; the file is replaced."""
-    stored = onnx.load(path)
-    kept = {entry.key: entry.value for entry in stored.metadata_props}
-    kept[HEAD] = base64.b64encode(weights.astype("<f4").tobytes()).decode()
-    onnx.helper.set_model_props(stored, kept)
-    draft = path.with_suffix(".tmp")
-    onnx.save(stored, draft)
-    draft.replace(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
