@@ -346,7 +346,7 @@ def test_journal_keeps_and_finds(tmp_path: Path) -> None:
         assert len(log) == 200
         assert [log.find(key) for key in keys] == offsets
         assert log.find(os.urandom(16)) is None
-        assert log.at(offsets[7]).smiles == "CO"
+        assert [found.smiles for found in log.at(offsets[7])] == ["CO"]
         with pytest.raises(JournalError, match="another run"):
             Journal(tmp_path / "j")
 

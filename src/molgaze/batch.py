@@ -189,16 +189,7 @@ class Journal:
             self._unsynced = 0
         return offset
 
-    def at(self, offset: int) -> Reading:
-        """The reading of the row there, which holds but one.
-
-        Raises:
-            JournalError: the row is damaged.
-        """
-        (found,) = self.all_at(offset)
-        return found
-
-    def all_at(self, offset: int) -> list[Reading]:
+    def at(self, offset: int) -> list[Reading]:
         """The readings of the row there: most often one of a picture, any number of a page.
 
         Raises:
@@ -355,9 +346,7 @@ def batch(
             write_tables(
                 targets,
                 lambda: (
-                    answered(reading).judged(least)
-                    for offset in rows
-                    for reading in log.all_at(offset)
+                    answered(reading).judged(least) for offset in rows for reading in log.at(offset)
                 ),
                 lambda reading: summary.counted(reading, told),
                 header,
