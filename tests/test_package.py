@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import importlib.metadata
 import os
@@ -111,3 +112,20 @@ def test_readme_commands_are_those_that_are_run() -> None:
         assert (ROOT / name).exists() or name == "docs/gaze.png", name
     for name in re.findall(r"examples/[\w.-]+", readme):
         assert (ROOT / name).exists(), name
+
+
+def test_the_layout_names_every_module_in_the_order_of_imports() -> None:
+    source = ROOT / "src" / "molgaze"
+    text = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
+    rows = "\n".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
+    named = [name for name in re.findall(r"`([\w/]+\.py)`", rows) if "page/" not in name]
+    modules = {path.relative_to(source).as_posix() for path in source.rglob("[!_]*.py")}
+    assert sorted(named) == sorted(modules)
+    flow = [name.removesuffix(".py") for name in named if "/" not in name]
+    above: set[str] = set()
+    for name in flow:
+        code = (source / f"{name}.py").read_text(encoding="utf-8")
+        when_loaded = [n for n in ast.parse(code).body if isinstance(n, ast.ImportFrom)]
+        imported = {(n.module or n.names[0].name).removeprefix("molgaze.") for n in when_loaded}
+        assert imported & set(flow) <= above, name
+        above.add(name)
