@@ -173,6 +173,30 @@ def test_a_tiff_of_too_many_pages_is_refused_as_a_whole(tmp_path: Path) -> None:
         Document(data)
 
 
+def test_a_folder_that_cannot_be_opened_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By root every folder can, so the system's answer is made up."""
+    scans = folder(tmp_path / "scans", 1)
+    closed = folder(scans / "closed", 1)
+    scandir = os.scandir
+
+    def refusing(path: Any = ".") -> Any:
+        if os.fspath(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    first, second = Inputs([str(scans)], recursive=True)
+    assert first.source == str(scans / "000.png")
+    assert second.source == str(closed)
+    with pytest.raises(PictureError, match=r"cannot be opened .Permission denied"):
+        second.load()
+    (alone,) = Inputs([str(closed)])
+    with pytest.raises(PictureError, match="cannot be opened"):
+        alone.load()
+
+
 def archive(path: Path, members: dict[str, bytes]) -> str:
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:

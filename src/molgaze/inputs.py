@@ -135,7 +135,8 @@ class Inputs:
     def _folder(self, folder: str) -> Iterator[Item]:
         found = 0
         skipped: Counter[str] = Counter()
-        for path, folders, files in os.walk(folder):
+        closed: list[OSError] = []
+        for path, folders, files in os.walk(folder, onerror=closed.append):
             folders[:] = sorted(f for f in folders if self.recursive and not f.startswith("."))
             for file in sorted(files):
                 if is_picture(file):
@@ -144,7 +145,11 @@ class Inputs:
                 elif not file.startswith("."):
                     skipped[_suffix(file)] += 1
         self._note(folder, skipped)
-        if not found:
+        for err in closed:
+            name = os.fsdecode(err.filename or folder)
+            reason = f"the folder cannot be opened ({err.strerror or err})"
+            yield _broken(name, "", PictureError(name, "missing", reason))
+        if not (found or closed):
             yield _broken(folder, "", PictureError(folder, "missing", "no pictures in this folder"))
 
     def _note(self, holder: str, skipped: Counter[str]) -> None:
