@@ -276,8 +276,6 @@ class _View:
     """One encoded picture: what every step looks at."""
 
     net: Net
-    ink: Floats  # (8h, 8w)
-    found: Sites
     grid: NDArray[np.int64]  # (n,) the rows of all cells, framed by paper, line by line
     stride: Floats  # (2, 1) from cell to cell of the grid, in x and in y
     grid4: NDArray[np.int64]  # (n4,) the same of the sites of 4x4 pixels, in a frame of two sites
@@ -330,7 +328,7 @@ class Gaze:
         ink = padded(ink)
         found = sites(ink)
         self.inked = found.cells[found.inked]
-        self._view = _view(net, ink, found) if 0 < len(found.cells) <= MAX_CELLS else None
+        self._view = _view(net, found) if 0 < len(found.cells) <= MAX_CELLS else None
 
     def walks(self, beam: int = 1) -> list[Walk]:
         """Walks from the start to their ends, the most probable first.
@@ -385,7 +383,7 @@ def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     return Gaze(net, ink).walks(beam)
 
 
-def _view(net: Net, ink: Floats, found: Sites) -> _View:
+def _view(net: Net, found: Sites) -> _View:
     """Run the encoder."""
     features, keys, sharp = net.encode(found)
     cells = found.cells.astype(np.float32)
@@ -394,13 +392,13 @@ def _view(net: Net, ink: Floats, found: Sites) -> _View:
     x, y = found.cells.T.astype(np.int16)
     near = (np.abs(x[:, None] - x) <= 1) & (np.abs(y[:, None] - y) <= 1)
     grids = (grid.ravel(), stride, grid4.ravel(), stride4)
-    return _View(net, ink, found, *grids, cells, near, features, sharp, keys[1:])
+    return _View(net, *grids, cells, near, features, sharp, keys[1:])
 
 
-def _search(view: _View, paths: list[_Path], beam: int, most: int = MAX_TOKENS) -> list[_Path]:
-    """Follow paths to their ends, for so many tokens at most: the beam's most probable first."""
+def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
+    """Follow paths to their ends, for some tokens at most: the beam's most probable first."""
     finished: list[_Path] = []
-    for _ in range(min(most, 30 + 3 * len(view.cells))):
+    for _ in range(min(MAX_TOKENS, 30 + 3 * len(view.cells))):
         new_seen, places, shares, words, new_hidden = view.step(paths)
         grown = [
             paths[k].grown(token, places[k, p], score, new_hidden[k, p], new_seen[k])
