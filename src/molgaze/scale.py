@@ -281,12 +281,11 @@ def _working(image: Image.Image) -> tuple[Image.Image, float]:
 
 @dataclass(frozen=True, eq=False)
 class _Edges:
-    """Straight edges of outlines. All (N,) but `stroke`, in working pixels."""
+    """Straight edges of outlines. All (N,), in working pixels."""
 
     length: NDArray[np.float64]  # between the stroke's own corners, corrected for its width
     ends: NDArray[np.int64]  # how many of its two ends are free ends of a stroke
     reach: NDArray[np.float64]  # longer side of its outline's box
-    stroke: float
 
 
 def _edges(mask: NDArray[np.bool_], pixel: float) -> _Edges | None:
@@ -352,7 +351,7 @@ def _edges(mask: NDArray[np.bool_], pixel: float) -> _Edges | None:
     )
     if not keep.any():
         return None
-    return _Edges(total[keep], ends[keep], reach[outline[keep]], stroke)
+    return _Edges(total[keep], ends[keep], reach[outline[keep]])
 
 
 def _brackets(

@@ -502,15 +502,15 @@ def _figure(png: bytes | None, caption: str, code: str = "") -> str:
     )
 
 
-def _gaze(result: Result, side: int = 640) -> bytes | None:
-    """The ink as a PNG no larger than ``side``, with a ring at the place of each token."""
+def _gaze(result: Result) -> bytes | None:
+    """The ink as a PNG of 640 pixels a side at most, with a ring at the place of each token."""
     page = result.reading.page if result.reading is not None else None
     try:
         ink = load(result.file, page or 1).ink
     except PictureError:
         return None
     canvas = Image.fromarray(255 - ink).convert("RGB")
-    shrink = min(1.0, side / max(canvas.size))
+    shrink = min(1.0, 640 / max(canvas.size))
     if shrink < 1:
         size = (max(1, round(canvas.width * shrink)), max(1, round(canvas.height * shrink)))
         canvas = canvas.resize(size, Image.Resampling.LANCZOS)
@@ -522,7 +522,7 @@ def _gaze(result: Result, side: int = 640) -> bytes | None:
             continue
         tone = i / max(1, len(places) - 1)
         colour = (int(255 * tone), 40, int(255 * (1 - tone)))
-        u, v = x * shrink, y * shrink
+        u, v = x * shrink - 0.5, y * shrink - 0.5  # Pillow counts from the first pixel's centre
         pen.ellipse((u - radius, v - radius, u + radius, v + radius), outline=colour)
     out = io.BytesIO()
     canvas.save(out, "PNG")

@@ -418,11 +418,13 @@ def _caption(reading: Reading, width: int) -> Image.Image:
     return panel
 
 
-def _wrapped(text: str, font: Font, width: int, most: int = 3) -> list[str]:
-    """Text on lines that fit, cut anywhere as SMILES have no blanks; dots for what is left out."""
+def _wrapped(text: str, font: Font, width: int) -> list[str]:
+    """Text on lines that fit, three at most, cut anywhere as SMILES have no blanks; dots stand for
+    what is left out.
+    """
     lines: list[str] = []
     text = "".join(c if c.isprintable() else "?" for c in text[:2000])
-    while text and len(lines) < most:
+    while text and len(lines) < 3:
         count = len(text)
         while count > 1 and font.getlength(text[:count]) > width:
             count = min(count - 1, int(count * width / font.getlength(text[:count])) + 1)

@@ -101,10 +101,10 @@ def _words(rng: Rng, count: int) -> str:
     return " ".join(_word(rng) for _ in range(count))
 
 
-def _text(rng: Rng, width: int, size: float, lines: int | None = None) -> Ink:
+def _text(rng: Rng, width: int, size: float) -> Ink:
     """A paragraph, a caption or a headline."""
     font = _font(rng, size)
-    count = lines or int(rng.integers(1, 14))
+    count = int(rng.integers(1, 14))
     step = size * float(rng.uniform(1.1, 1.6))
     image, pen = _canvas(width, int(step * count + size))
     for k in range(count):
