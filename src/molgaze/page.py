@@ -251,8 +251,9 @@ def _is_salt(readings: Sequence[Reading]) -> bool:
 
 
 def _in_rows(found: Sequence[_Read]) -> list[_Read]:
-    """Row after row from top to bottom, each from left to right; a drawing belongs to the row of
-    the one above whose middle it reaches up to.
+    """Row after row from top to bottom, each from left to right.
+
+    A drawing whose top lies above the middle of a row's first drawing belongs to that row.
     """
     rows: list[list[_Read]] = []
     for one in sorted(found, key=lambda one: one.region.box[1]):
