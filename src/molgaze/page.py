@@ -30,7 +30,7 @@ from .sites import padded, sites
 MARGIN = 8  # px of paper round a region that is shown to the reader
 LEAST_CHANCE = 0.7  # that a region is a drawing, for it to be read
 MOST_CELLS = 1800  # of a region, which are some 180 atoms; a cluster of drawings has more
-SURE = 0.85  # a region that is less probably a drawing must be read,
+SURE = 0.9  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.2  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
 DOUBTFUL = 0.1  # confidence of a part that stands apart, at least
