@@ -32,12 +32,12 @@ TRIES = 400  # lines of the corpus that are looked at for one that suits
 
 #: kind of drawing -> its share of the pictures as long as all kinds are read equally well
 SHARES: Mapping[str, float] = {
-    "whole": 0.45,  # a molecule as it comes
-    "label": 0.16,  # any text on a small scaffold
-    "piece": 0.08,  # a ring system with its side chains, every group written that can be
-    "stereo": 0.15,  # wedges, hashes, waves, drawn hydrogens
-    "mark": 0.06,  # charges, radicals, isotopes, attachment points
-    "rare": 0.07,  # rare elements, metals, cages, macrocycles, alkynes, a few atoms alone
+    "whole": 0.55,  # a molecule as it comes
+    "label": 0.13,  # any text on a small scaffold
+    "piece": 0.06,  # a ring system with its side chains, every group written that can be
+    "stereo": 0.13,  # wedges, hashes, waves, drawn hydrogens
+    "mark": 0.05,  # charges, radicals, isotopes, attachment points
+    "rare": 0.05,  # rare elements, metals, cages, macrocycles, alkynes, a few atoms alone
     "surrounded": 0.02,  # with frames, arrows, numbers, tints or neighbours round it
     "nothing": 0.01,  # no molecule
 }
