@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="training is an extra")
 from PIL import Image
 from rdkit import Chem
 
-from molgaze.judge import Confidence
+from molgaze.confidence import Confidence
 from molgaze.train import confidence
 from molgaze.train.confidence import FEATURES, Record, Seen, fit, halves
 

@@ -7,21 +7,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from molgaze.gaze import Walk
-from molgaze.judge import (
-    RULES,
-    Confidence,
-    Kind,
+from molgaze.confidence import Confidence, sense
+from molgaze.evidence import (
     cut_anions,
-    doubtful,
-    judge,
     leftovers,
     misshapen,
-    sense,
     straight_carbons,
     tapers,
     waves,
 )
+from molgaze.finding import Kind
+from molgaze.gaze import Walk
+from molgaze.judge import RULES, doubtful, judge
 from molgaze.molecule import molecule
 from molgaze.scale import Picture
 from molgaze.sites import padded, sites

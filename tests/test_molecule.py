@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdMolDescriptors
 
+from molgaze import graft as grafts
 from molgaze import label
-from molgaze import molecule as molecules
-from molgaze.molecule import FindingKind, Molecule, MoleculeError, molecule
+from molgaze.finding import Kind
+from molgaze.molecule import Molecule, MoleculeError, molecule
 from molgaze.train.depict import graph
 from molgaze.walk import Graph
 
@@ -257,7 +258,7 @@ def test_circles() -> None:
     assert read(["C", "N", "C", "C", "N"], places, bonds).smiles == "c1c[nH]cn1"
     five = read(["C"] * 5, places, bonds)
     assert not five.valid
-    assert five.findings[0].kind is FindingKind.CIRCLE
+    assert five.findings[0].kind is Kind.CIRCLE
     assert five.warnings[0].startswith("atom 1 (C at 120, 100): no arrangement")
 
 
@@ -362,19 +363,19 @@ def test_unknown_labels_and_r_groups_stay() -> None:
 @pytest.mark.parametrize(
     ("atoms", "places", "bonds", "kind", "message"),
     [
-        (["C", "C"], [(7, 9), (20, 0)], [(0, 1, ":")], FindingKind.CIRCLE, r"atom 1 .*in no ring"),
+        (["C", "C"], [(7, 9), (20, 0)], [(0, 1, ":")], Kind.CIRCLE, r"atom 1 .*in no ring"),
         (
             ["F", "C"],
             [(7, 9), (20, 0)],
             [(0, 1, "=")],
-            FindingKind.VALENCE,
+            Kind.VALENCE,
             r"atom 1 \(F at 7, 9\).*add up to 2",
         ),
         (
             ["C+", "O", "O", "O"],
             [(0, 0), (20, 0), (0, 20), (0, -20)],
             [(0, 1, "="), (0, 2, "="), (0, 3, "-")],
-            FindingKind.VALENCE,
+            Kind.VALENCE,
             r"atom 1 \(C at 0, 0\).*add up to 5 at charge \+1",
         ),
     ],
@@ -383,7 +384,7 @@ def test_a_fault_withholds_nothing(
     atoms: list[str],
     places: list[tuple[float, float]],
     bonds: Bonds,
-    kind: FindingKind,
+    kind: Kind,
     message: str,
 ) -> None:
     found = read(atoms, places, bonds)
@@ -433,7 +434,7 @@ def test_six_fluorines_mean_a_lost_minus(element: str) -> None:
     found = read([element, *"FFFFFF", "K+"], places, bonds)
     assert found.smiles == Chem.CanonSmiles(f"F[{element}-](F)(F)(F)(F)F.[K+]")
     assert found.valid
-    assert found.findings[0].kind is FindingKind.CHARGE
+    assert found.findings[0].kind is Kind.CHARGE
 
 
 def test_circles_in_both_rings_of_a_xanthine() -> None:
@@ -450,7 +451,7 @@ def test_circles_in_both_rings_of_a_xanthine() -> None:
     assert rdMolDescriptors.CalcMolFormula(found.mol) == "C7H8N4O2"
     assert found.inchikey is not None
     assert found.inchikey[:14] == Chem.MolToInchiKey(mol)[:14]
-    assert [f.kind for f in found.findings] == [FindingKind.HYDROGENS] * 2
+    assert [f.kind for f in found.findings] == [Kind.HYDROGENS] * 2
 
 
 # --- labels ---------------------------------------------------------------------------------------
@@ -527,22 +528,22 @@ def test_abbreviations_may_stay() -> None:
     assert labelled("R1", expand=False).smiles == "[1*]CC"
     assert labelled("13CH3", expand=False).smiles == "CC[13CH3]"
     assert labelled("NH2", expand=False).smiles == "CCN"
-    assert labelled("Qxz", expand=False).findings[0].kind is FindingKind.UNKNOWN_LABEL
+    assert labelled("Qxz", expand=False).findings[0].kind is Kind.UNKNOWN_LABEL
 
 
 @pytest.mark.parametrize(
     ("text", "smiles", "kind"),
     [
-        ("Qxz", "*CC", FindingKind.UNKNOWN_LABEL),
-        ("AcH", "*CC", FindingKind.UNKNOWN_LABEL),
-        ("TsH", "*CC", FindingKind.UNKNOWN_LABEL),
-        ("OCHs", "*CC", FindingKind.UNKNOWN_LABEL),
-        ("C6H4", "*CC", FindingKind.UNKNOWN_LABEL),
-        ("C02H", "CCC(=O)O", FindingKind.RESPELLED_LABEL),
-        ("CH2", "CCC", FindingKind.HYDROGENS),
+        ("Qxz", "*CC", Kind.UNKNOWN_LABEL),
+        ("AcH", "*CC", Kind.UNKNOWN_LABEL),
+        ("TsH", "*CC", Kind.UNKNOWN_LABEL),
+        ("OCHs", "*CC", Kind.UNKNOWN_LABEL),
+        ("C6H4", "*CC", Kind.UNKNOWN_LABEL),
+        ("C02H", "CCC(=O)O", Kind.RESPELLED_LABEL),
+        ("CH2", "CCC", Kind.HYDROGENS),
     ],
 )
-def test_no_label_is_read_otherwise_in_silence(text: str, smiles: str, kind: FindingKind) -> None:
+def test_no_label_is_read_otherwise_in_silence(text: str, smiles: str, kind: Kind) -> None:
     found = labelled(text)
     assert found.smiles == smiles
     assert [(f.kind, f.atoms) for f in found.findings] == [(kind, (2,))]
@@ -562,7 +563,7 @@ WRITINGS = (
 def test_a_label_keeps_its_hand_on_its_bond(writing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mol = Chem.MolFromSmiles(writing.replace("*", "[*:1]"))
     expansion = label.Expansion(mol, "Xyz")
-    monkeypatch.setattr(molecules, "expand_label", lambda *_: expansion)
+    monkeypatch.setattr(grafts, "expand_label", lambda *_: expansion)
     expected = Chem.MolToSmiles(mol).replace("[*:1]", "CC")
     joined = Chem.molzip(Chem.CombineMols(mol, Chem.MolFromSmiles("CC[*:1]")))
     assert labelled("Xyz").smiles == Chem.MolToSmiles(joined)

@@ -204,7 +204,7 @@ def test_a_picture_that_is_refused_has_no_smiles(
     found = judged("C C O >", (40, 60), (60, 48), (80, 60))
     reader._best([found])
     assert reader._reading(load(DRAWING), [found], 1, 0.0).smiles == "CCO"
-    monkeypatch.setattr("molgaze.judge.Confidence.refuses", lambda *_: True)
+    monkeypatch.setattr("molgaze.confidence.Confidence.refuses", lambda *_: True)
     refused = reader._reading(load(DRAWING), [found], 1, 0.0)
     assert refused.finish_reason == "no molecule"
     assert refused.smiles is refused.molfile is refused.error is None

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .confidence import Confidence, sense
+from .evidence import leftovers
 from .gaze import Gaze, Net, Walk
-from .judge import RULES, WORTH_A_LOOK, Confidence, Verdict, judge, leftovers, sense
+from .judge import RULES, WORTH_A_LOOK, Verdict, judge
 from .judge import doubtful as doubtful_atoms
 from .molecule import Molecule, MoleculeError, molecule
 from .page import apart, find

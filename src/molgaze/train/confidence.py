@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdFMCS
 
-from ..judge import Confidence
+from ..confidence import Confidence
 from ..picture import PictureError, load
 from ..reader import WEIGHTS, Candidate, Reader
 from .metadata import add_metadata
 
-#: Features that the confidence is made of; :mod:`molgaze.judge` tells what they are.
+#: Features that the confidence is made of; :mod:`molgaze.confidence` tells what they are.
 FEATURES = (
     "letter",
     "mark",

@@ -8,7 +8,9 @@ from itertools import pairwise
 import numpy as np
 from rdkit import Chem, rdBase
 
-from ..molecule import BONDS, FILLED, WEDGES, is_onium
+from ..molecule import BONDS
+from ..stereo import WEDGES
+from ..valence import FILLED, is_onium
 from ..walk import Graph
 
 
@@ -35,6 +37,8 @@ def graph(mol: Chem.Mol, rng: random.Random | np.random.Generator | None = None)
         if rng is not None:
             _turn_kekule(plain, aromatic, rng)
         Chem.WedgeMolBonds(plain, plain.GetConformer())
+        if rng is not None and rng.random() < 0.1:
+            _move_wedges(plain, rng)
         texts = _texts(plain)
     bonds: list[tuple[int, int, str]] = []
     for bond in plain.GetBonds():
@@ -49,6 +53,26 @@ def graph(mol: Chem.Mol, rng: random.Random | np.random.Generator | None = None)
         bonds.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), kind))
     places = plain.GetConformer().GetPositions()[:, :2] * (1.0, -1.0)
     return Graph(texts, np.asarray(places, dtype=np.float64), bonds)
+
+
+def _move_wedges(mol: Chem.RWMol, rng: random.Random | np.random.Generator) -> None:
+    """Draw the stereo of some centres on another of their bonds, as on a bond of their ring."""
+    for atom in mol.GetAtoms():
+        if atom.GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED or rng.random() < 0.3:
+            continue
+        marked = [b for b in atom.GetBonds() if b.GetBondDir() in WEDGES.values()]
+        own = [b for b in marked if b.GetBeginAtomIdx() == atom.GetIdx()]
+        free = [
+            b
+            for b in atom.GetBonds()
+            if b.GetBondType() == Chem.BondType.SINGLE
+            and b.GetBondDir() == Chem.BondDir.NONE
+            and b.GetOtherAtom(atom).GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED
+        ]
+        if len(own) == len(marked) == 1 and free:
+            own[0].SetBondDir(Chem.BondDir.NONE)
+            chosen = free[int(rng.random() * len(free))]
+            Chem.WedgeBond(chosen, atom.GetIdx(), mol.GetConformer())
 
 
 def _turn_kekule(
