@@ -204,6 +204,19 @@ def parser(
         metavar="NAME",
         help="another name under which the server answers, beside localhost and numbers",
     )
+    serve.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="another site whose pages may use the server, such as https://ketcher.example.org; "
+        "* is all",
+    )
+    serve.add_argument(
+        "--ketcher",
+        action="store_true",
+        help="also answer what the editor Ketcher asks to recognize a picture",
+    )
     serve.add_argument("--open", action="store_true", help="open the page in a browser")
     serve.set_defaults(command="serve")
 

@@ -431,9 +431,9 @@ class Workers:
         """
         return self._with(Worker.start)
 
-    def ask(self, task: Task[Answer]) -> Answer:
+    def ask(self, task: Task[Answer], times: float = 1.0) -> Answer:
         """As :meth:`Worker.ask`."""
-        return self._with(lambda worker: worker.ask(task))
+        return self._with(lambda worker: worker.ask(task, times))
 
     def _with(self, act: Callable[[Worker], Answer]) -> Answer:
         worker = self._free.get()
