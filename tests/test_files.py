@@ -13,7 +13,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
 from molgaze import files
-from molgaze.files import FORMATS, clear_drafts, form_of, row, text, title, whole, write
+from molgaze.files import FORMATS, clear_drafts, form_of, row, text, whole, write
 from molgaze.reading import COLUMNS, Reading
 
 
@@ -156,15 +156,6 @@ def test_what_is_no_molecule_gives_no_structure() -> None:
         assert NOISE.inchikey not in text([NOISE], form)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one molecule"):
         text([NOISE], "mol")
-
-
-def test_titles() -> None:
-    assert title(reading("CO")) == "a.png"
-    assert title(reading("CO", page=3)) == "a.png, page 3"
-    assert title(reading("CO", id="CHEMBL\n25")) == "CHEMBL 25"
-    assert title(reading("CO", page=3, number="12a")) == "a.png, page 3, 12a"
-    assert title(reading("CO", number="IV")) == "a.png, IV"
-    assert title(Reading()) == ""
 
 
 def test_sdf(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from molgaze.reading import COLUMNS, Reading, draw
+from molgaze.reading import COLUMNS, DoubtfulAtom, Reading, draw
 
 
 def reading(smiles: str, **more: object) -> Reading:
@@ -141,3 +143,82 @@ def test_a_reading_prints_as_one_line() -> None:
     assert str(failed) == "b.png: empty file"
     assert str(Reading(source="c.png", finish_reason="no molecule")) == "c.png: no molecule"
     assert str(Reading(smiles="C")) == "C (confidence 0.00)"
+
+
+def test_titles() -> None:
+    assert reading("CO").title == "a.png"
+    assert reading("CO", page=3).title == "a.png, page 3"
+    assert reading("CO", id="CHEMBL\n25").title == "CHEMBL 25"
+    assert reading("CO", page=3, number="12a").title == "a.png, page 3, 12a"
+    assert reading("CO", number="IV").title == "a.png, IV"
+    assert Reading().title == ""
+
+
+def test_formula_and_inchi() -> None:
+    r = reading("C[C@@H](N)C(=O)[O-].[Na+]")
+    assert r.formula == "C3H6NNaO2"
+    assert r.inchi == "InChI=1S/C3H7NO2.Na/c1-2(4)3(5)6;/h2H,4H2,1H3,(H,5,6);/q;+1/p-1/t2-;/m1./s1"
+    assert Chem.InchiToInchiKey(r.inchi) == r.inchikey
+    group = reading("*c1ccccc1")
+    assert (group.formula, group.inchi) == ("C6H5*", None)
+    assert (FAILED.formula, FAILED.inchi) == (None, None)
+
+
+def test_the_conformer_is_that_of_the_picture() -> None:
+    block = reading("CO").molfile or ""
+    lines = block.splitlines()
+    lines[4:6] = [f"{x:10.4f}{-y:10.4f}    0.0000 {e}   0  0" for x, y, e in PLACES]
+    mol = reading("CO", molfile="\n".join(lines)).mol
+    assert mol is not None
+    assert mol.GetConformer().GetPositions().tolist() == [[20.5, -31.0, 0.0], [60.0, -33.25, 0.0]]
+    assert Reading(smiles="CO").mol.GetNumConformers() == 0  # type: ignore[union-attr]
+
+
+PLACES = ((20.5, 31.0, "C"), (60.0, 33.25, "O"))
+
+
+def test_doubtful_atoms_stand_where_they_are_drawn() -> None:
+    r = reading("CCO", atom_confidences=(0.45, 0.9, 0.2))
+    mol = r.mol
+    assert mol is not None
+    x, y, _ = mol.GetConformer().GetPositions()[2].tolist()
+    first, second = r.doubtful_atoms()
+    assert first == DoubtfulAtom(3, "O", pytest.approx((x, -y)), 0.2)
+    assert (second.number, second.symbol, second.confidence) == (1, "C", 0.45)
+    assert r.doubtful_atoms(0.1) == []
+    assert [atom.number for atom in r.doubtful_atoms(1.0)] == [3, 1, 2]
+    assert FAILED.doubtful_atoms() == []
+    group = reading("[1*]C", atom_confidences=(0.1, 0.9))
+    assert [atom.symbol for atom in group.doubtful_atoms()] == ["R1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["o.mol", "o.sdf", "o.sdf.gz", "o.smi", "o.cdxml", "o.png", "o.svg"]
+)
+def test_save_holds_the_molecule(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    reading("C[C@H](N)F").save(path)
+    found = {
+        ".mol": lambda: Chem.MolFromMolFile(str(path)),
+        ".sdf": lambda: next(iter(Chem.SDMolSupplier(str(path)))),
+        ".gz": lambda: Chem.MolFromMolBlock(gzip.decompress(path.read_bytes()).decode()),
+        ".smi": lambda: Chem.MolFromSmiles(path.read_text()),
+        ".cdxml": lambda: Chem.MolsFromCDXMLFile(str(path))[0],
+    }
+    if make := found.get(path.suffix):
+        assert Chem.MolToSmiles(make()) == "C[C@H](N)F"
+    else:
+        assert path.read_bytes().startswith({".png": b"\x89PNG", ".svg": b"<?xml"}[path.suffix])
+    before = path.read_bytes()
+    for empty in (FAILED, EMPTY, reading("CO", finish_reason="no molecule")):
+        with pytest.raises(ValueError, match="no molecule was read"):
+            empty.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_save_holds_the_row_even_of_a_failure(tmp_path: Path) -> None:
+    FAILED.save(tmp_path / "o.csv")
+    assert "too small" in (tmp_path / "o.csv").read_text()
+    with pytest.raises(ValueError, match=r"o\.pdf: the suffix must be one of .*\.sdf.*\.png"):
+        FAILED.save(tmp_path / "o.pdf")

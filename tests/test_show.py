@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from rdkit.Chem import rdDepictor
 
 from molgaze import walk
 from molgaze.molecule import molecule
-from molgaze.picture import Sheet, load
+from molgaze.picture import PictureError, Sheet, load
 from molgaze.reading import Reading
 from molgaze.show import DOUBT, MAX_PANEL, MIN_PANEL, RING, Move, moves, show
 
@@ -140,3 +142,43 @@ def test_a_long_smiles_is_cut_to_three_lines() -> None:
     short = show(sheet, reading)
     long = show(sheet, Reading(**{**reading.to_dict(), "smiles": "CO" * 900, "alternatives": ()}))
     assert short.height < long.height <= short.height + 60
+
+
+def test_a_reading_shows_itself_over_its_file(tmp_path: Path) -> None:
+    sheet, reading = drawn("O=C(O)c1ccccc1", 40)
+    path = tmp_path / "a.png"
+    Image.fromarray(255 - sheet.ink).save(path)
+    wanted = np.asarray(show(sheet, reading))
+    named = replace(reading, source=str(path), page=1)
+    for figure in (named.show(), reading.show(path), reading.show(Image.open(path))):
+        assert np.array_equal(np.asarray(figure), wanted)
+    for source in (None, "array", str(tmp_path / "gone.png")):
+        with pytest.raises(PictureError, match="give the picture that was read"):
+            replace(reading, source=source).show()
+
+
+def test_a_molecule_on_a_page_is_shown_alone(tmp_path: Path) -> None:
+    """In points of a PDF, whose page is drawn at another scale."""
+    sheet, reading = drawn("O=C(O)c1ccccc1", 40)
+    height, width = sheet.size
+    page = Image.new("L", (800, 1000), 255)
+    page.paste(Image.fromarray(255 - sheet.ink), (300, 500))
+    ImageDraw.Draw(page).rectangle((20, 20, 200, 60), 0)
+    page.save(tmp_path / "a.pdf", resolution=144)  # two pixels a point
+
+    def moved(x: float, y: float) -> tuple[float, float]:
+        return (x + 300) / 2, (y + 500) / 2
+
+    placed = replace(
+        reading,
+        source=str(tmp_path / "a.pdf"),
+        page=1,
+        places=tuple(moved(*place) for place in reading.places),
+        scale=20.0,
+        box=(*moved(0, 0), *moved(width, height)),
+    )
+    alone, paged = show(sheet, replace(reading, box=(0, 0, width, height))), placed.show()
+    assert max(abs(a - b) for a, b in zip(alone.size, paged.size, strict=True)) <= 4
+    small = [figure.convert("L").resize((80, 60)) for figure in (alone, paged)]
+    apart = np.abs(np.subtract(*(np.asarray(image, int) for image in small)))
+    assert apart.mean() < 4

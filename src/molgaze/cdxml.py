@@ -18,8 +18,7 @@ from xml.sax.saxutils import escape
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
 
-from .files import title
-from .reading import Reading
+from .reading import Reading, symbol_of
 
 BOND = 14.4  # points
 FONT_SIZE = 10.0  # points, of the labels of atoms
@@ -108,7 +107,7 @@ def _drawing(reading: Reading) -> _Drawing | None:
     scale = BOND / (statistics.median(lengths or [BOND]) or BOND)
     left, top = min(x for x, _ in places), max(y for _, y in places)
     moved = [((x - left) * scale, (top - y) * scale) for x, y in places]
-    caption = title(reading)
+    caption = reading.title
     width = max(max(x for x, _ in moved), 0.5 * CAPTION_SIZE * len(caption))
     height = max(y for _, y in moved) + GAP / 2 + CAPTION_SIZE
     return _Drawing(mol, moved, (height, width), caption)
@@ -148,7 +147,7 @@ def _atom(atom: Chem.Atom, number: int, place: tuple[float, float]) -> str:
     facts = [f'id="{number}"', f'p="{x:.2f} {y:.2f}"']
     hydrogens = atom.GetTotalNumHs()
     if atom.GetAtomicNum() == 0:
-        label = _dummy(atom)
+        label = symbol_of(atom)
         if re.fullmatch(r"\*|R\d*", label):
             facts.append(f'NodeType="GenericNickname" GenericNickname="{label}"')
         else:
@@ -170,13 +169,6 @@ def _atom(atom: Chem.Atom, number: int, place: tuple[float, float]) -> str:
         return f"{start}/>\n"
     beside = f"{x - 0.35 * FONT_SIZE:.2f} {y + 0.35 * FONT_SIZE:.2f}"
     return f"{start}>{_text(label, beside, '', FONT_SIZE, 96)}</n>\n"
-
-
-def _dummy(atom: Chem.Atom) -> str:
-    """What stands at an atom that is none: a group's name, ``R1``, or ``*``."""
-    held = atom.GetPropsAsDict(includePrivate=True)
-    number = atom.GetIsotope() or held.get("_MolFileRLabel")
-    return str(held.get("molFileAlias") or (f"R{number}" if number else "*"))
 
 
 def _label(atom: Chem.Atom, hydrogens: int) -> str:

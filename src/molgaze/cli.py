@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _read(args: argparse.Namespace) -> int:
-    from .files import text, title, write  # noqa: PLC0415
+    from .files import text, write  # noqa: PLC0415
     from .progress import Progress  # noqa: PLC0415
 
     form = _format(args)
@@ -147,7 +147,7 @@ def _read(args: argparse.Namespace) -> int:
     else:
         for reading in readings:
             if reading.valid:
-                row = f"{title(reading)}\t{reading.smiles}\t{reading.confidence:.3f}"
+                row = f"{reading.title}\t{reading.smiles}\t{reading.confidence:.3f}"
                 print(_plain(reading.smiles if alone else row, tabs=not alone), flush=True)
     watch.tell_skipped(inputs)
     if not watch.done and watch.code == 0:
@@ -630,11 +630,9 @@ class _Watch:
             self._tell(reading, _reason(reading))
 
     def _tell(self, reading: Reading, text: str) -> None:
-        from .files import title  # noqa: PLC0415
-
         if not self._quiet:
             self._bar.clear()
-            _say(f"{title(reading)}: {text}")
+            _say(f"{reading.title}: {text}")
 
     def tell_rest(self, outputs: Sequence[str]) -> None:
         """How many pictures were not told of, and where they stand."""

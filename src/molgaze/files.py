@@ -25,6 +25,8 @@ Format = Literal["csv", "tsv", "jsonl", "sdf", "smi", "cdxml", "mol", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 TABLES: tuple[Format, ...] = ("csv", "tsv", "jsonl", "sdf", "smi", "cdxml", "parquet")
 """Formats that hold any number of readings."""
+STRUCTURES: tuple[Format, ...] = ("sdf", "smi", "cdxml", "mol")
+"""Formats that hold molecules only, so that a reading without one is left out."""
 
 DIGITS = {
     **dict.fromkeys(("confidence", "found", "probabilities", "atom_confidences"), 4),
@@ -81,17 +83,6 @@ def form_of(path: str | os.PathLike[str]) -> Format | None:
 # ---- one reading in a file ------------------------------------------------------------------
 
 
-def title(reading: Reading) -> str:
-    """What a reading is called on one line: its id, or its source, its page after the first, and
-    the number of its compound if it has one on its page.
-    """
-    if reading.id:
-        return _line(reading.id)
-    page = f", page {reading.page}" if reading.page is not None and reading.page > 1 else ""
-    number = f", {reading.number}" if reading.number else ""
-    return _line(f"{reading.source or ''}{page}{number}")
-
-
 def row(reading: Reading) -> dict[str, Any]:
     """All fields of a reading as files keep them: ready for JSON, numbers to a few decimals."""
     found = answered(reading).to_dict()
@@ -111,11 +102,6 @@ def _rounded(value: Any, digits: int) -> Any:
     if isinstance(value, dict):
         return {name: _rounded(v, digits) for name, v in value.items()}
     return round(value, digits) if isinstance(value, float) else value
-
-
-def _line(value: object) -> str:
-    """A value on one line: no control character can end a field or a record."""
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(value))
 
 
 # ---- many -----------------------------------------------------------------------------------
@@ -182,10 +168,12 @@ def text(readings: Iterable[Reading], format: Format) -> str:
 
 
 def _write_smi(readings: Iterable[Reading], out: TextIO) -> int:
+    from .reading import one_line  # noqa: PLC0415  brings RDKit, which a format's name does not need
+
     count = 0
     for r in map(answered, readings):
         if r.smiles:
-            out.write(f"{_line(r.smiles)}\t{title(r)}\n")
+            out.write(f"{one_line(r.smiles)}\t{r.title}\n")
             count += 1
     return count
 
@@ -203,10 +191,12 @@ def _write_csv(readings: Iterable[Reading], out: TextIO) -> int:
 
 
 def _write_tsv(readings: Iterable[Reading], out: TextIO) -> int:
-    def one_line(values: list[Any]) -> None:
-        out.write("\t".join(_line(value) for value in values) + "\n")
+    from .reading import one_line  # noqa: PLC0415  as above
 
-    return _write_table(readings, one_line, _cell)
+    def add(values: list[Any]) -> None:
+        out.write("\t".join(map(one_line, values)) + "\n")
+
+    return _write_table(readings, add, _cell)
 
 
 def _write_table(
@@ -214,7 +204,7 @@ def _write_table(
     add: Callable[[list[Any]], object],
     cell: Callable[[str, object], object],
 ) -> int:
-    from .reading import COLUMNS  # noqa: PLC0415  brings RDKit, which a format's name does not need
+    from .reading import COLUMNS  # noqa: PLC0415  as above
 
     add(list(COLUMNS))
     count = 0
@@ -236,6 +226,8 @@ def _cell(name: str, value: object) -> object:
 
 
 def _write_sdf(readings: Iterable[Reading], out: TextIO) -> int:
+    from .reading import one_line  # noqa: PLC0415  as above
+
     count = 0
     for r in map(answered, readings):
         block = _block(r)
@@ -243,7 +235,7 @@ def _write_sdf(readings: Iterable[Reading], out: TextIO) -> int:
             continue
         out.write(block)
         for name, value in r.row().items():
-            said = _line("" if value is None else _plain(name, value)).strip()
+            said = one_line("" if value is None else _plain(name, value)).strip()
             if said:
                 out.write(f">  <{name}>\n{said}\n\n")
         out.write("$$$$\n")
@@ -283,7 +275,7 @@ def _block(reading: Reading) -> str | None:
         with rdBase.BlockLogs():
             found = str(Chem.MolToMolBlock(mol, forceV3000=mol.GetNumAtoms() > 999))
     _, _, rest = found.rstrip("\n").partition("\n")
-    return f"{title(reading)[-80:]}\n{rest}\n"
+    return f"{reading.title[-80:]}\n{rest}\n"
 
 
 _WRITERS: dict[str, Callable[[Iterable[Reading], TextIO], int]] = {

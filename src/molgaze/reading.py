@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import html
 import math
+import os
 import re
 from base64 import b64encode
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDepictor
+from rdkit.Chem import rdDepictor, rdinchi, rdMolDescriptors
 from rdkit.Chem.Draw import rdMolDraw2D
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .picture import Source
 
 FinishReason = Literal["end", "length", "no molecule", "error"]
 
@@ -47,6 +54,25 @@ COLUMNS = (
 )
 
 SIDES = ("x0", "y0", "x1", "y1")  # the columns of a box
+
+IMAGES = (".png", ".svg")
+"""Suffixes of files in which :meth:`Reading.save` draws the molecule."""
+
+
+class DoubtfulAtom(NamedTuple):
+    """An atom that may well be wrong.
+
+    Attributes:
+        number: its line among the atoms of the molfile, from 1.
+        symbol: the element, or the text of a label that stands for a group.
+        place: (x, y) in pixels of the original picture, or in the units of a page.
+        confidence: probability, 0 to 1, that it is right, its bonds too.
+    """
+
+    number: int
+    symbol: str
+    place: tuple[float, float]
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,10 +152,60 @@ class Reading:
         return f"<Reading {self}>"
 
     @property
+    def title(self) -> str:
+        """What the reading is called on one line: its id, or its source, its page after the first,
+        and the number of its compound if it has one on its page.
+        """
+        if self.id:
+            return one_line(self.id)
+        page = f", page {self.page}" if self.page is not None and self.page > 1 else ""
+        number = f", {self.number}" if self.number else ""
+        return one_line(f"{self.source or ''}{page}{number}")
+
+    @property
     def mol(self) -> Chem.Mol | None:
-        """The molecule with its places and stereo; None if there is none. Yours to change."""
+        """The molecule by RDKit, with stereo; None if there is none. Each call gives a new one.
+
+        Its conformer is that of the picture: x to the right and y upwards, in pixels, so that the
+        atom at the place (x, y) has the position (x, -y, 0). A reading without a molfile gives the
+        molecule of its SMILES, without a conformer.
+        """
         mol = _parse(self.molfile, self.smiles)
         return None if mol is None else Chem.Mol(mol)
+
+    @property
+    def formula(self) -> str | None:
+        """The molecular formula in Hill's order, such as ``C8H10N4O2``; charges come last, and
+        ``*`` counts the groups that stand for no atoms. None if there is no molecule.
+        """
+        mol = _parse(self.molfile, self.smiles)
+        return None if mol is None else str(rdMolDescriptors.CalcMolFormula(mol))
+
+    @property
+    def inchi(self) -> str | None:
+        """The standard InChI; None without a molecule or with groups that stand for no atoms."""
+        mol = _parse(self.molfile, self.smiles)
+        if mol is None or any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+            return None
+        with rdBase.BlockLogs():
+            return rdinchi.MolToInchi(mol)[0] or None
+
+    def doubtful_atoms(self, least: float = 0.5) -> list[DoubtfulAtom]:
+        """The atoms whose confidence is below ``least``, from 0 to 1, the most doubtful first."""
+        mol = _drawn(self.molfile)
+        if mol is None or mol.GetNumAtoms() != len(self.atom_confidences):
+            return []
+        places = mol.GetConformer().GetPositions()
+        return [
+            DoubtfulAtom(
+                i + 1,
+                symbol_of(mol.GetAtomWithIdx(i)),
+                (float(places[i][0]), -float(places[i][1])),
+                confidence,
+            )
+            for confidence, i in sorted((c, i) for i, c in enumerate(self.atom_confidences))
+            if confidence < least
+        ]
 
     @property
     def valid(self) -> bool:
@@ -142,6 +218,59 @@ class Reading:
             and not re.search(r"\s", self.smiles or "")
             and _parse(None, self.smiles) is not None
         )
+
+    def show(self, picture: Source | None = None) -> Image.Image:
+        """The picture with the gaze over it, and the molecule that was read beside it.
+
+        A notebook shows what it gives; elsewhere ``reading.show().save("gaze.png")`` keeps it.
+
+        Args:
+            picture: that was read; by default the file that ``source`` names. For a molecule on a
+                page it is the document.
+
+        Returns:
+            An image of colours, of any size up to about 2300 pixels.
+
+        Raises:
+            PictureError: the picture cannot be opened, or no file has the name in ``source``.
+        """
+        from .show import figure  # noqa: PLC0415  seldom needed, and it comes after this module
+
+        return figure(self, picture)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the reading to a file, in the format of its suffix; it appears whole or not at all.
+
+        ``.mol``, ``.sdf``, ``.smi`` and ``.cdxml`` hold the molecule, ``.png`` and ``.svg`` draw
+        it as it lies on the picture; ``.csv``, ``.tsv``, ``.jsonl`` and ``.parquet`` hold the
+        columns of the tables. ``.gz`` may follow, but for images.
+
+        Args:
+            path: replaced if it exists.
+
+        Raises:
+            ValueError: a suffix of no such format, or no molecule for a format that holds one.
+            ImportError: Parquet without the extra that brings it.
+            OSError: the file cannot be written; one that was there before is left as it was.
+        """
+        from .files import FORMATS, STRUCTURES, answered, form_of, whole, write  # noqa: PLC0415
+
+        suffix, form = Path(path).suffix.lower(), form_of(path)
+        if form is None and suffix not in IMAGES:
+            known = ", ".join((*(f".{form}" for form in FORMATS), *IMAGES))
+            raise ValueError(f"{os.fspath(path)}: the suffix must be one of {known}")
+        held = answered(self)
+        is_there = held.smiles if form == "smi" else held.molfile or held.smiles
+        if (form is None or form in STRUCTURES) and not is_there:
+            raise ValueError(f"{self.title or 'reading'}: no molecule was read that could be saved")
+        if form is not None:
+            write([self], path, form)
+            return
+        drawn = draw(self.mol, svg=suffix == ".svg")
+        if drawn is None:
+            raise ValueError(f"{self.title or 'reading'}: RDKit cannot draw this molecule")
+        with whole(path) as draft:
+            draft.write_bytes(drawn)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON: lists for tuples, no NaN, alternatives as objects."""
@@ -223,17 +352,21 @@ class Reading:
         return f"<div>{image}<table>{cells}</table></div>"
 
 
-def draw(mol: Chem.Mol | None, size: tuple[int, int] = (240, 320)) -> bytes | None:
-    """A PNG of a molecule in its own layout, or RDKit's if it has none.
+def draw(
+    mol: Chem.Mol | None, size: tuple[int, int] = (240, 320), svg: bool = False
+) -> bytes | None:
+    """A PNG of a molecule in its own layout, or RDKit's if it has none; None if it has no atoms.
 
     Args:
         mol: drawn if not None.
         size: (height, width) in pixels.
+        svg: True for an SVG drawing of the same size.
     """
     if mol is None or not mol.GetNumAtoms():
         return None
     with rdBase.BlockLogs():
-        canvas = rdMolDraw2D.MolDraw2DCairo(size[1], size[0])
+        kind = rdMolDraw2D.MolDraw2DSVG if svg else rdMolDraw2D.MolDraw2DCairo
+        canvas = kind(size[1], size[0])
         try:
             shown = Chem.Mol(mol)
             if shown.GetNumConformers():  # in pixels of a picture: letters are sized for angstroms
@@ -242,7 +375,13 @@ def draw(mol: Chem.Mol | None, size: tuple[int, int] = (240, 320)) -> bytes | No
         except (RuntimeError, ValueError):
             return None
         canvas.FinishDrawing()
-        return bytes(canvas.GetDrawingText())
+        drawn = canvas.GetDrawingText()
+    return drawn.encode() if isinstance(drawn, str) else bytes(drawn)
+
+
+def one_line(value: object) -> str:
+    """A value on one line: no control character is left that could end a field or a record."""
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(value))
 
 
 @lru_cache(maxsize=256)
@@ -252,6 +391,21 @@ def _parse(molfile: str | None, smiles: str | None) -> Chem.Mol | None:
         if mol is None and smiles:
             mol = Chem.MolFromSmiles(smiles)
     return mol if mol is not None and mol.GetNumAtoms() else None
+
+
+def _drawn(molfile: str | None) -> Chem.Mol | None:
+    """The atoms of a molfile one for one, whatever their chemistry."""
+    with rdBase.BlockLogs():
+        return Chem.MolFromMolBlock(molfile, sanitize=False, removeHs=False) if molfile else None
+
+
+def symbol_of(atom: Chem.Atom) -> str:
+    """The element, or the text of the label of a group, such as ``R1``; ``*`` if it has none."""
+    if atom.GetAtomicNum():
+        return str(atom.GetSymbol())
+    held = atom.GetPropsAsDict(includePrivate=True)
+    number = atom.GetIsotope() or held.get("_MolFileRLabel")
+    return str(held.get("molFileAlias") or (f"R{number}" if number else "*"))
 
 
 def _finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ import io
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,7 +20,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from rdkit.Chem import rdDepictor
 
 from . import walk
-from .picture import Sheet
+from .document import Document
+from .picture import PictureError, Sheet, Source, load
 from .reading import Reading, draw
 
 Point: TypeAlias = tuple[float, float]
@@ -90,12 +91,45 @@ def figure_format(path: str | os.PathLike[str]) -> str | None:
     return form if form in Image.SAVE else None
 
 
+def figure(reading: Reading, picture: Source | None = None) -> Image.Image:
+    """The figure of :func:`show`, of a picture or of the part of a page that was read.
+
+    Args:
+        reading: of that picture, or of a drawing on that document.
+        picture: by default the file that the reading names as its source.
+
+    Raises:
+        PictureError: the picture cannot be opened, or no file has the name of the source.
+    """
+    if picture is None:
+        if not reading.source or not os.path.exists(reading.source):
+            reason = "no file has this name: give the picture that was read"
+            raise PictureError(reading.source or "reading", "missing", reason)
+        picture = reading.source
+    page = reading.page or 1
+    if reading.box is None:
+        return show(load(picture, page), reading)
+    with Document(picture) as document:
+        drawn = document.page(page)
+    scale = drawn.scale
+    return show(
+        drawn.sheet,
+        replace(
+            reading,
+            places=tuple((x * scale, y * scale) for x, y in reading.places),
+            scale=reading.scale and reading.scale * scale,
+            box=tuple(side * scale for side in reading.box),
+        ),
+    )
+
+
 def show(sheet: Sheet, reading: Reading) -> Image.Image:
     """One figure: the picture with the gaze over it, the molecule read, and what was doubtful.
 
     Args:
         sheet: the picture that was read, as :func:`molgaze.picture.load` gives it.
-        reading: of that picture; one without tokens leaves the picture bare.
+        reading: of that picture; one without tokens leaves the picture bare, and one with a box
+            shows what is in it, in pixels of the picture.
     """
     frame = _Frame.around(sheet, reading)
     gaze = frame.picture(sheet)
@@ -140,7 +174,7 @@ class _Frame:
     def around(cls, sheet: Sheet, reading: Reading) -> _Frame:
         bond = reading.scale if reading.scale and math.isfinite(reading.scale) else sheet.bond
         bond = min(max(bond, 2.0), float(max(sheet.size)))
-        left, top, right, bottom = sheet.box
+        left, top, right, bottom = reading.box or sheet.box
         margin = 0.6 * bond
         box = (
             math.floor(left - margin),
