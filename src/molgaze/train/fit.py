@@ -476,7 +476,7 @@ def fit(settings: Settings) -> Path:
     bar = tqdm(disable=rank > 0 or None, unit=" pictures", initial=state.seen, file=sys.stderr)
     model.train()
     recent: list[torch.Tensor] = []
-    stop = _Stop()
+    stop = Stop()
     saved = checked = time.monotonic()
     before: float | None = None  # the time of the last step; none is spent before the first
 
@@ -560,7 +560,7 @@ def fit(settings: Settings) -> Path:
     return path
 
 
-class _Stop:
+class Stop:
     """Whether a signal has asked the run to stop; it is heard at the next step."""
 
     def __init__(self) -> None:
