@@ -1,8 +1,8 @@
 """What is on a page: letters, lines of text, rules, and groups of ink that may be drawings.
 
 Ink that hangs together is a component. Letters in lines are text and are set aside; so are long
-rules and all that is thick. What is left is grouped by nearness, and each group can be shown alone,
-all other ink taken off, to whoever judges and reads it.
+rules, arrows and all that is thick. What is left is grouped by nearness, and each group can be
+shown alone, all other ink taken off, to whoever judges and reads it.
 
     layout = Layout(ink)
     for region in layout.regions:
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from .arrows import arrows, painted, sticks
 from .components import Components, components, runs_of
 from .scale import Bytes
 
@@ -34,7 +34,7 @@ LINE_LETTERS = 9  # in a line of text, at least
 SURE_LINE = 20  # letters: a line of fewer that touches a bond may be a long label
 TOUCH = 0.3  # letters: between a bond and its label, at most
 CHAIN = 1.7  # of a line's ink: a chain of bonds has less, letters that touch have more
-ARROW = 4.2  # letters: a straight line by itself that is longer is no bond
+LINE = 4.2  # letters: a straight line by itself that is longer is no bond
 WIDEST = 8.0  # letters: of what may be letters that touch
 WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
 GAPS = (0.3, 0.45, 0.75)  # letters: between the parts of a drawing
@@ -75,7 +75,8 @@ class Layout:
 
     Attributes:
         ink: as given, but smoothed on a grainy page.
-        parts: the components of the ink, without rules.
+        parts: the components of the ink, without rules and arrows.
+        arrows: the straight ones.
         letter: the height of a usual letter, in pixels.
         is_text: (N,) of each component, whether it stands in a line of text.
         regions: groups of what is no text, the largest first.
@@ -93,6 +94,9 @@ class Layout:
         self.letter = letter or _letter(parts, _slanting(parts, LETTER))
         longest = max(RULE[0], RULE[1] * self.letter)
         rules = _rules(mask, longest, 0.4 * self.letter)
+        self.arrows = arrows(mask, parts, self.letter)
+        if self.arrows:
+            rules |= painted(self.arrows, mask.shape)
         if rules.any():
             parts = components(mask & ~rules)
         self.parts = parts
@@ -111,9 +115,9 @@ class Layout:
         is_speck = parts.areas < max(3.0, (0.12 * self.letter) ** 2)
         if np.count_nonzero(is_speck) < max(FEW_SPECKS * len(parts), 30):
             is_speck[:] = False  # the dots and dashes of a clean page mean something
-        length, breadth, _ = _sticks(parts)
-        is_arrow = (length > ARROW * self.letter) & (breadth < max(0.35 * self.letter, 4.0))
-        self.is_loose = ~(self.is_text | self.is_thick | is_speck | is_arrow)
+        _, length, breadth, _ = sticks(parts)
+        is_line = (length > LINE * self.letter) & (breadth < max(0.35 * self.letter, 4.0))
+        self.is_loose = ~(self.is_text | self.is_thick | is_speck | is_line)
         is_long = self._reach > TALLEST_LETTER * self.letter
         self.is_seed = self.is_loose & (is_long | self._is_bond)
         self.regions = self._regions()
@@ -281,38 +285,12 @@ def _covered(parts: Components) -> NDArray[np.float64]:
     return (before(ends + stride) - before(starts + stride)).astype(np.float64)
 
 
-def _sticks(
-    parts: Components,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Length, breadth and angle (0 level to 90 upright) of the stick that has each component's
-    second moments.
-    """
-    runs, owner, count = parts.runs, parts.owner, len(parts)
-    if not count:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    length = (runs[:, 2] - runs[:, 1]).astype(np.float64)
-    y = runs[:, 0] + 0.5
-    x = (runs[:, 1] + runs[:, 2]) / 2
-
-    def mean(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(owner, weights=values * length, minlength=count) / parts.areas
-
-    mx, my = mean(x), mean(y)
-    xx = mean((x - mx[owner]) ** 2 + (length**2 - 1) / 12) + 1 / 12
-    yy = mean((y - my[owner]) ** 2) + 1 / 12
-    xy = mean((x - mx[owner]) * (y - my[owner]))
-    half = np.hypot((xx - yy) / 2, xy)
-    wide = np.maximum((xx + yy) / 2 + half, 1e-9)
-    narrow = np.maximum((xx + yy) / 2 - half, 1e-9)
-    angle = np.abs(np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)))
-    return np.sqrt(12 * wide), np.sqrt(12 * narrow), angle
-
-
 def _slanting(parts: Components, letter: float) -> Mask:
     """Whether each component is a thin straight stick at an angle, as bonds are and letters not."""
-    length, breadth, angle = _sticks(parts)
+    _, length, breadth, angle = sticks(parts)
+    steep = np.abs(angle)
     thin = breadth < np.maximum(0.28 * letter, 3.0)
-    return np.asarray(thin & (length > 3.5 * breadth) & (angle > 15) & (angle < 75))
+    return np.asarray(thin & (length > 3.5 * breadth) & (steep > 15) & (steep < 75))
 
 
 def _spread(mask: Mask, reach: float) -> Mask:
