@@ -103,6 +103,10 @@ class Reading:
             places, the molfile and the scale are in the page's units, points of a PDF or pixels.
         found: probability, 0 to 1, that what was found on a page is a drawing.
         number: what the compound is called on the page, such as ``12a``.
+        role: on a page with arrows, ``reactant``, ``agent``, ``product``, or ``intermediate`` for a
+            product that the next arrow takes on; None where no arrow makes it plain.
+        reaction: SMILES of the reaction that it belongs to, ``reactants>agents>products``;
+            of an intermediate, the reaction that makes it.
         atom_confidences: probability, 0 to 1, that each atom of ``molfile`` is right, bonds too.
     """
 
@@ -130,6 +134,8 @@ class Reading:
     found: float | None = None
     number: str | None = None
     atom_confidences: tuple[float, ...] = ()
+    role: str | None = None
+    reaction: str | None = None
 
     def judged(self, least: float = MIN_CONFIDENCE) -> Reading:
         """The same, with ``review`` told by the least confidence that is asked for."""
