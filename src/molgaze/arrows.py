@@ -1,6 +1,7 @@
-"""Arrows of a page: straight lines with a head at one end, found in the ink before it is parted.
+"""Signs of reactions: arrows, which are straight lines with a head at one end, and pluses.
 
-An arrow says what becomes of what, and its ink joins drawings that it touches, so it is taken off.
+Arrows are found in the ink of a page before it is parted. An arrow says what becomes of what, and
+its ink joins drawings that it touches, so it is taken off.
 A line is followed from any place on it to both ends; it is an arrow if two barbs go back from one
 end at equal angles, filled or not, and nothing stands there at the other end.
 """
@@ -22,8 +23,8 @@ SHORTEST_JOINED = 3.4  # letters: of one that touches other ink; no bond is so l
 SLIMMEST = 3.5  # of a free arrow's length by its breadth, at least
 THICKEST = 0.34  # letters: of a shaft
 SLOPES = (0.2, 0.27, 0.35, 0.45, 0.57, 0.7, 0.85)  # of a barb to the shaft, 11 to 40 degrees
-HEADS = (0.4, 0.55, 0.75, 1.0, 1.35)  # letters: lengths of heads
-SLIM_HEAD = 0.18  # letters: half the breadth of a head, at least
+HEADS = (0.28, 0.4, 0.55, 0.75, 1.0, 1.35)  # letters: lengths of heads
+SLIM_HEAD = 0.12  # letters: half the breadth of a head, at least
 JOINED_HEAD = 1.4  # the same in breadths of the shaft, where other ink joins the arrow
 HEAD_SHARE = 0.5  # of the arrow's length, which a head takes at most
 FILLED = 0.85  # share of the head of an arrow that joins other ink
@@ -35,6 +36,8 @@ BARB_PLACES = 12  # on a barb that are looked at
 DIRECTIONS = 120  # in which a line is looked for from a head
 MOST_HEADS = 600  # of a page
 MOST_FREE = 400  # components of a page that may be an arrow each
+PLUS_SIDES = (0.45, 2.2)  # letters: of a plus
+PLUS_BAR = 0.45  # of a side of a plus: how thick its bars are, at most
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -158,6 +161,50 @@ def _is_same(a: Arrow, b: Arrow) -> bool:
     )
 
 
+# --- pluses ---
+
+
+def plus_signs(parts: Components, letter: float, is_text: Mask) -> NDArray[np.int64]:
+    """The components that are plus signs: two bars that cross in the middle.
+
+    Args:
+        parts: the components of a page.
+        letter: the height of a usual letter, in pixels.
+        is_text: (N,) which of them stand in lines of text, and are not looked at.
+
+    Returns:
+        Their indices.
+    """
+    wide = parts.boxes[:, 2] - parts.boxes[:, 0]
+    high = parts.boxes[:, 3] - parts.boxes[:, 1]
+    low, most = (side * letter for side in PLUS_SIDES)
+    square = np.abs(wide - high) <= np.maximum(0.2 * np.maximum(wide, high), 2)
+    sized = (np.minimum(wide, high) >= max(low, 5)) & (np.maximum(wide, high) <= most)
+    thin = parts.areas < 0.65 * wide * high
+    found: list[int] = []
+    for k in np.flatnonzero(square & sized & thin & ~is_text).tolist():
+        left, top, right, bottom = parts.boxes[k].tolist()
+        if _is_plus(parts.mask(np.array([k]), (left, top, right, bottom))):
+            found.append(k)
+    return np.array(found, np.int64)
+
+
+def _is_plus(mask: Mask) -> bool:
+    """Whether full rows and full columns lie in the middle, and nothing in the corners."""
+    bars = []
+    for side in (mask, mask.T):
+        full = np.flatnonzero(side.mean(1) > 0.8)
+        if not len(full) or full[-1] - full[0] + 1 > PLUS_BAR * len(side):
+            return False
+        middle = (full[0] + full[-1] + 1) / 2
+        if abs(middle - len(side) / 2) > 0.15 * len(side) + 0.5:
+            return False
+        bars.append(full)
+    rest = np.delete(np.delete(mask, bars[0], 0), bars[1], 1)
+    # Grey edges of the bars may be ink.
+    return bool(rest.size and rest.mean() < 0.25)
+
+
 # --- where lines may be ---
 
 
@@ -206,7 +253,7 @@ def _rays(mask: Mask, letter: float) -> list[tuple[Floats, Floats]]:
     for k in chosen.tolist():
         places = middles[k] + ways[:, None] * far[:, None]
         whole = _at(near, places).all(1)
-        for first, last in _spans(whole):
+        for first, last in _spans(np.asarray(whole)):
             turn = (first + last) * math.pi / DIRECTIONS
             along = np.array([math.cos(turn), math.sin(turn)])
             found.append((middles[k] + along * SHORTEST_JOINED * letter / 2, along))

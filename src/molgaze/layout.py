@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .arrows import arrows, painted, sticks
+from .arrows import arrows, painted, plus_signs, sticks
 from .components import Components, components, runs_of
 from .scale import Bytes
 
@@ -34,6 +34,7 @@ LINE_LETTERS = 9  # in a line of text, at least
 SURE_LINE = 20  # letters: a line of fewer that touches a bond may be a long label
 TOUCH = 0.3  # letters: between a bond and its label, at most
 CHAIN = 1.7  # of a line's ink: a chain of bonds has less, letters that touch have more
+CHARGE = 0.8  # letters: a plus that is wider stands between drawings
 LINE = 4.2  # letters: a straight line by itself that is longer is no bond
 WIDEST = 8.0  # letters: of what may be letters that touch
 WORD_LETTERS = 2.0  # in a word of a line of text, on the average at least
@@ -77,6 +78,7 @@ class Layout:
         ink: as given, but smoothed on a grainy page.
         parts: the components of the ink, without rules and arrows.
         arrows: the straight ones.
+        pluses: the components that are plus signs, where there are arrows.
         letter: the height of a usual letter, in pixels.
         is_text: (N,) of each component, whether it stands in a line of text.
         regions: groups of what is no text, the largest first.
@@ -91,10 +93,11 @@ class Layout:
             mask = ink >= GRAINY_LEVEL
             parts = components(mask)
         self.ink = ink
-        self.letter = letter or _letter(parts, _slanting(parts, LETTER))
+        measured = _letter(parts, _slanting(parts, LETTER))
+        self.letter = letter or measured
         longest = max(RULE[0], RULE[1] * self.letter)
         rules = _rules(mask, longest, 0.4 * self.letter)
-        self.arrows = arrows(mask, parts, self.letter)
+        self.arrows = arrows(mask, parts, min(self.letter, measured))
         if self.arrows:
             rules |= painted(self.arrows, mask.shape)
         if rules.any():
@@ -117,7 +120,12 @@ class Layout:
             is_speck[:] = False  # the dots and dashes of a clean page mean something
         _, length, breadth, _ = sticks(parts)
         is_line = (length > LINE * self.letter) & (breadth < max(0.35 * self.letter, 4.0))
-        self.is_loose = ~(self.is_text | self.is_thick | is_speck | is_line)
+        self.pluses: NDArray[np.int64] = np.zeros(0, np.int64)
+        is_plus = np.zeros(len(parts), bool)
+        if self.arrows:
+            self.pluses = plus_signs(parts, self.letter, self.is_text)
+            is_plus[self.pluses] = self._reach[self.pluses] > CHARGE * self.letter
+        self.is_loose = ~(self.is_text | self.is_thick | is_speck | is_line | is_plus)
         is_long = self._reach > TALLEST_LETTER * self.letter
         self.is_seed = self.is_loose & (is_long | self._is_bond)
         self.regions = self._regions()

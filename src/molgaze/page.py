@@ -20,9 +20,10 @@ from rdkit import Chem
 
 from .document import Document, Page
 from .gaze import Net, WeightsError
-from .layout import MIDDLE, Box, Layout, Region
+from .layout import LETTER, MIDDLE, Box, Layout, Region
 from .numbering import numbers
 from .picture import PictureError, Sheet, Source
+from .reaction import reactions, roles
 from .reading import Reading
 from .scale import MAX_ENLARGEMENT, TARGET_BOND, Bytes, bond_length
 from .sites import padded, sites
@@ -43,6 +44,7 @@ PAGE_LETTERS = 200  # in lines of text: a picture with more is a page
 MANY = 4  # drawings in a picture, from which on it is a page
 SURE_PIECE = 0.5  # confidence of each of fewer, at least
 PIECES_GAP = 0.6  # bonds: between them, at least
+FEW_LETTERS = 1.5  # times smaller letters than usual must be, to be told by the bonds
 LETTER_SHARE = 0.42  # of a bond: the height of a letter in a drawing
 HEAD = "drawing_head"  # key of the encoder's metadata
 
@@ -163,16 +165,31 @@ def read_page(net: Net, read: Read, page: Page, layout: Layout | None = None) ->
     layout = layout or Layout(page.sheet.ink)
     found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
     found = [one for one in found if one.probability > SURE or one.reading.confidence > LEAST_READ]
-    readings = [_on_page(one, page) for one in _in_rows(found)]
+    found = _in_rows(found)
+    readings = [_on_page(one, page) for one in found]
+    if layout.arrows:
+        readings = _with_roles(readings, [one.region.box for one in found], layout)
     boxes = [(b[0], b[1], b[2], b[3]) for b in (r.box for r in readings) if b is not None]
     called = numbers(boxes, page.words)
     return [replace(r, number=number) for r, number in zip(readings, called, strict=True)]
 
 
+def _with_roles(readings: Sequence[Reading], boxes: Sequence[Box], layout: Layout) -> list[Reading]:
+    """Readings with what the arrows of their page say of them."""
+    pluses = [layout.around(np.array([k])) for k in layout.pluses.tolist()]
+    found = reactions(boxes, layout.arrows, pluses, layout.letter)
+    told = roles(found, [reading.smiles for reading in readings])
+    return [
+        replace(reading, role=role, reaction=reaction)
+        for reading, (role, reaction) in zip(readings, told, strict=True)
+    ]
+
+
 def apart(net: Net, read: Read, sheet: Sheet, whole: Reading) -> list[Reading]:
     """The molecules of a picture, each by itself, if it shows several; else the picture's reading.
 
-    A salt is one molecule, and so is whatever was read as one and surely enough.
+    A salt is one molecule, and so is whatever was read as one and surely enough. Where an arrow
+    makes one drawing of another, they are apart.
 
     Args:
         net: the encoder.
@@ -187,12 +204,15 @@ def apart(net: Net, read: Read, sheet: Sheet, whole: Reading) -> list[Reading]:
     page = Page(sheet.source, whole.page or 1, (float(height), float(width)), sheet, 1.0)
     layout = Layout(sheet.ink)
     letter = LETTER_SHARE * whole.scale if whole.smiles and whole.scale else 0.0
-    if letter > layout.letter and not layout.is_text.any():
-        layout = Layout(sheet.ink, letter)  # of a large drawing, whose letters are few
+    is_unknown = layout.letter == LETTER and 0 < letter < LETTER / FEW_LETTERS
+    if (letter > layout.letter or is_unknown) and not layout.is_text.any():
+        layout = Layout(sheet.ink, letter)  # of a drawing whose letters are few
     found = read_page(net, read, page, layout)
     if np.count_nonzero(layout.is_text) > PAGE_LETTERS:
         return found or [whole]
     molecules = [r for r in found if r.smiles]
+    if any(r.role == "product" for r in found):
+        return found
     if len(molecules) < MANY:
         # Two or three may be pieces of one drawing whose lines are broken.
         bond = max(r.scale or 0.0 for r in found) if found else 0.0
