@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from molgaze.picture import load
-from molgaze.train.i2s import I2S, Backbone, view
+from molgaze.train.i2s.drawing import canvas
+from molgaze.train.i2s.model import I2S, Backbone
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -262,7 +263,7 @@ def imagenet(dtype: str) -> float:
     backbone = Backbone().eval().to(torch.float64 if dtype == "float64" else torch.float32)
     backbone.load_imagenet()
     state = {f"backbone.{k}": v.numpy() for k, v in backbone.state_dict().items()}
-    grey = view(load(Path(__file__).parents[1] / "examples" / "caffeine.png"))
+    grey, _ = canvas(load(Path(__file__).parents[1] / "examples" / "caffeine.png").ink)
     picture = np.broadcast_to(grey, (1, 3, 224, 224)).astype(dtype)
     with torch.no_grad():
         ours = backbone(torch.from_numpy(picture))

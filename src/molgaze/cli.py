@@ -480,7 +480,9 @@ def _fill(command: str, line: argparse.ArgumentParser) -> None:
 
         add_options(line, "fit")
     else:
-        _extra("train", ".train.i2s").options(line)
+        from .train.i2s.options import options as add  # noqa: PLC0415  without what training needs
+
+        add(line)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
