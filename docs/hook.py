@@ -1,4 +1,4 @@
-"""What MkDocs is told beside mkdocs.yml: papers of the repository as pages, and links out of docs/."""
+"""What MkDocs is told beside mkdocs.yml: more pages, and where links out of docs/ lead."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
     if page.file.src_uri in PAPERS.values() or not page.file.src_uri.endswith(".md"):
         return markdown
     return _linked(markdown, "docs", config)
+
+
+def on_page_content(html: str, *, page: Any, config: Any, files: Files) -> str:
+    """Take the roles of Sphinx off names in docstrings, which Markdown has no word for."""
+    return re.sub(r":(?:meth|data|class|func|mod):(?=<code>)", "", html)
 
 
 def _linked(markdown: str, folder: str, config: Any) -> str:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,12 @@ def test_metadata() -> None:
     assert not known & {"torch", "onnx", "opencv-python-headless", "epam.indigo"}
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"version: {facts['version']}\n" in cited
+    # one address of the repository, wherever it is told
+    address = facts["urls"]["Repository"]
+    assert all(url.startswith(address) for url in facts["urls"].values())
+    for paper in ("CITATION.cff", "mkdocs.yml", "docs/index.md"):
+        text = (ROOT / paper).read_text(encoding="utf-8")
+        assert set(re.findall(r"https://git[\w.]+/[\w-]+/[\w-]+", text)) == {address}, paper
     for system in ("Linux", "MacOS", "Windows"):
         assert any(system in name for name in facts["classifiers"])
     assert f"Python :: 3.{sys.version_info.minor}" in " ".join(facts["classifiers"])
@@ -103,15 +110,45 @@ def test_readme_commands_are_those_that_are_run() -> None:
     steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert "pip install -e '.[test]' && pytest" in readme
-    assert "-e '.[train,dev]'" in steps
+    assert "-e '.[train,dev,docs]'" in steps
     assert re.search(r"^\S*pytest\b", steps, re.MULTILINE)
     # the wheel reads the examples where nothing else is installed
-    assert re.search(r'empty/bin/pip" install -q \S+\.whl', steps)
-    assert "empty/bin/molgaze score" in steps
+    assert re.search(r'bin/pip" install -q \S+\.whl', steps)
+    assert "bin/molgaze score" in steps
     for name in re.findall(r"\]\(([^)#:]+)\)", readme):
         assert (ROOT / name).exists() or name == "docs/gaze.png", name
     for name in re.findall(r"examples/[\w.-]+", readme):
         assert (ROOT / name).exists(), name
+
+
+def test_every_page_is_in_the_table_of_the_site() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"^ +- [^:\n]+: (\S+\.(?:md|ipynb))$", site, re.MULTILINE)
+    pages = {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".md", ".ipynb")}
+    papers = set(re.findall(r'": "(\w+\.md)"', (ROOT / "docs" / "hook.py").read_text("utf-8")))
+    assert len(papers) == 4
+    assert sorted(listed) == sorted(pages | papers)
+
+
+def test_the_notebook_runs_and_is_kept_without_what_it_shows() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    with warnings.catch_warnings():  # the kernel's own, of which each release has others
+        warnings.simplefilter("ignore")
+        place = {"metadata": {"path": ROOT / "docs"}}
+        nbclient.NotebookClient(notebook, timeout=120, resources=place).execute()
+    shown = "\n".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "")
+        for cell in code
+        for output in cell.outputs
+    )
+    assert "CC1(C)S[C@@H]2[C@H](NC(=O)Cc3ccccc3)C(=O)N2[C@H]1C(=O)O" in shown  # penicillin G
+    assert "CC(=O)Oc1ccccc1C(=O)O" in shown  # compound 1 of the page
+    assert "source,page,id,smiles" in shown
 
 
 def test_the_layout_names_every_module_in_the_order_of_imports() -> None:
