@@ -26,6 +26,7 @@ SLOPES = (0.2, 0.27, 0.35, 0.45, 0.57, 0.7, 0.85)  # of a barb to the shaft, 11 
 HEADS = (0.28, 0.4, 0.55, 0.75, 1.0, 1.35)  # letters: lengths of heads
 SLIM_HEAD = 0.12  # letters: half the breadth of a head, at least
 JOINED_HEAD = 1.4  # the same in breadths of the shaft, where other ink joins the arrow
+STEEPEST_JOINED = 0.5  # slope of a barb there
 HEAD_SHARE = 0.5  # of the arrow's length, which a head takes at most
 FILLED = 0.85  # share of the head of an arrow that joins other ink
 INKED, EMPTY = 0.75, 0.25  # shares of a barb that is drawn, and of one that is not
@@ -417,7 +418,8 @@ def _head(
     half = slope * reach  # (K,) of all heads that are tried
     tried = (reach <= HEAD_SHARE * length) & (half >= max(width / 2 + 1.8, SLIM_HEAD * letter))
     if not is_free:
-        tried &= half >= JOINED_HEAD * width  # bonds that meet at a sharp angle are no head
+        # Bonds that meet at a sharp angle are no head, nor is the broad end of a wedge.
+        tried &= (half >= JOINED_HEAD * width) & (slope <= STEEPEST_JOINED)
     if not tried.any():
         return None
     reach, slope, half = reach[tried], slope[tried], half[tried]

@@ -20,7 +20,7 @@ from rdkit import Chem
 
 from .document import Document, Page
 from .gaze import Net, WeightsError
-from .layout import LETTER, MIDDLE, Box, Layout, Region
+from .layout import INK_LEVEL, LETTER, MIDDLE, Box, Layout, Region
 from .numbering import numbers
 from .picture import PictureError, Sheet, Source
 from .reaction import reactions, roles
@@ -30,6 +30,10 @@ from .sites import padded, sites
 
 MARGIN = 8  # px of paper round a region that is shown to the reader
 LEAST_CHANCE = 0.7  # that a region is a drawing, for it to be read
+SLIGHT_CHANCE = 0.25  # that a region by itself is one, for it to be read if its bonds are long:
+LONG_BOND = 1.3  # letters; then it must be read
+SLIGHT_READ = 0.6  # with this confidence at least
+LEAST_BOND = 0.8  # letters: text and tables seem to have shorter bonds
 MOST_CELLS = 1800  # of a region, which are some 180 atoms; a cluster of drawings has more
 SURE = 0.9  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.2  # with this confidence at least
@@ -44,6 +48,8 @@ PAGE_LETTERS = 200  # in lines of text: a picture with more is a page
 MANY = 4  # drawings in a picture, from which on it is a page
 SURE_PIECE = 0.5  # confidence of each of fewer, at least
 PIECES_GAP = 0.6  # bonds: between them, at least
+AROUND = 1.5  # bonds: from a molecule's atoms to what may belong to it
+MOST_INK = 0.7  # of a picture that shows one molecule
 FEW_LETTERS = 1.5  # times smaller letters than usual must be, to be told by the bonds
 LETTER_SHARE = 0.42  # of a bond: the height of a letter in a drawing
 HEAD = "drawing_head"  # key of the encoder's metadata
@@ -54,13 +60,15 @@ HEAD = "drawing_head"  # key of the encoder's metadata
 
 def summary(net: Net, layout: Layout, region: Region) -> NDArray[np.float32] | None:
     """What the encoder sees of a region that is shown alone, in (2 D + 2,) numbers; None for no
-    ink, or more of it than a drawing has.
+    ink, or more of it than a drawing has, or bonds too short for its letters.
 
     The mean and the maximum of the features of its inked cells, and the logarithms of their number
     and of the length of a bond in letters.
     """
     ink = layout.shown(region)
     bond = bond_length(ink)
+    if layout.letter != LETTER and bond < LEAST_BOND * layout.letter:
+        return None
     factor = min(TARGET_BOND / bond, MAX_ENLARGEMENT, 2000 / max(ink.shape))
     size = (max(round(ink.shape[1] * factor), 1), max(round(ink.shape[0] * factor), 1))
     way = Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.HAMMING
@@ -93,12 +101,15 @@ def findings(net: Net, layout: Layout) -> list[Finding]:
         raise WeightsError("these weights cannot find molecules on pages: export them anew")
     weights = np.frombuffer(base64.b64decode(stored), "<f4").astype(np.float64)
     outer: list[Finding] = []
+    slight: list[Finding] = []
     for region in reversed(layout.regions):  # the smallest first
         seen = summary(net, layout, region)
         if seen is None:
             continue
         chance = 1 / (1 + math.exp(-float(np.clip(seen @ weights[:-1] + weights[-1], -30, 30))))
         if chance < LEAST_CHANCE:
+            if chance > SLIGHT_CHANCE and seen[-1] > math.log(LONG_BOND):
+                slight.append(Finding(region, chance, []))
             continue
         own = set(region.parts.tolist())
         inner = [f for f in outer if not own.isdisjoint(f.region.parts.tolist())]
@@ -110,6 +121,10 @@ def findings(net: Net, layout: Layout) -> list[Finding]:
             inner = inner[0].inner
         outer = [f for f in outer if f not in inner and own.isdisjoint(f.region.parts.tolist())]
         outer.append(Finding(region, chance, inner))
+    for finding in reversed(slight):  # the largest first
+        own = set(finding.region.parts.tolist())
+        if all(own.isdisjoint(f.region.parts.tolist()) for f in outer):
+            outer.append(finding)
     return outer
 
 
@@ -164,7 +179,7 @@ def read_page(net: Net, read: Read, page: Page, layout: Layout | None = None) ->
     """
     layout = layout or Layout(page.sheet.ink)
     found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
-    found = [one for one in found if one.probability > SURE or one.reading.confidence > LEAST_READ]
+    found = [one for one in found if one.is_credible]
     found = _in_rows(found)
     readings = [_on_page(one, page) for one in found]
     if layout.arrows:
@@ -197,7 +212,7 @@ def apart(net: Net, read: Read, sheet: Sheet, whole: Reading) -> list[Reading]:
         sheet: the picture.
         whole: what the picture was read as.
     """
-    is_one = bool(whole.smiles) and "." not in (whole.smiles or "")
+    is_one = bool(whole.smiles) and "." not in (whole.smiles or "") and _is_most(sheet, whole)
     if HEAD not in net.metadata or (is_one and whole.confidence > SURELY_ONE):
         return [whole]
     height, width = sheet.size
@@ -226,6 +241,18 @@ def apart(net: Net, read: Read, sheet: Sheet, whole: Reading) -> list[Reading]:
         if is_one and whole.confidence > WHOLE * math.prod(r.confidence for r in molecules):
             return [whole]
     return [whole] if _is_salt(molecules) else found
+
+
+def _is_most(sheet: Sheet, whole: Reading) -> bool:
+    """Whether most of a picture's ink is at the molecule that was read, not beside it."""
+    if not whole.places or not whole.scale:
+        return True
+    xy = np.array(whole.places)
+    reach = AROUND * whole.scale
+    (left, top), (right, bottom) = xy.min(0) - reach, xy.max(0) + reach
+    inked = sheet.ink >= INK_LEVEL
+    here = inked[max(int(top), 0) : max(int(bottom), 0), max(int(left), 0) : max(int(right), 0)]
+    return bool(np.count_nonzero(here) > MOST_INK * np.count_nonzero(inked))
 
 
 def _least_gap(boxes: Sequence[Sequence[float]]) -> float:
@@ -292,6 +319,12 @@ class _Read:
     region: Region
     probability: float
     reading: Reading
+
+    @property
+    def is_credible(self) -> bool:
+        """Whether the looks of a region and what was read in it make it a drawing."""
+        least = SLIGHT_READ if self.probability < LEAST_CHANCE else LEAST_READ
+        return self.probability > SURE or self.reading.confidence > least
 
 
 def _read(layout: Layout, read: Read, finding: Finding) -> list[_Read]:
