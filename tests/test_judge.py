@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from rdkit import Chem
 
-from molgaze.confidence import Confidence, sense
+from molgaze.confidence import Confidence, odd_rings, sense
 from molgaze.evidence import (
     cut_anions,
     leftovers,
@@ -145,6 +146,7 @@ def test_signs_of_atoms_read_amiss() -> None:
 
 # --- the judge ---
 
+LINES = (Kind.UNREAD_BOND, Kind.UNREAD_LINE)
 RING = ((30, 30), (54, 30), (54, 54), (30, 54))
 
 
@@ -273,7 +275,10 @@ def test_what_chemistry_makes_of_a_graph_is_counted() -> None:
     places = np.array([(0.0, 0), (20, 10), (40, 0)])
     flat = Graph(["C", "[Zzz]", "N"], places, [(0, 1, "w"), (1, 2, "-")])
     features = sense(molecule(flat))
-    assert features == {"invalid": 0, "unknown": 1, "repaired": 1}
+    assert features == {
+        **{"invalid": 0, "unknown": 1, "repaired": 1},
+        **{"charge": 0, "fragments": 0, "rings": 0},
+    }
     onium = Graph(
         ["C", "C", "C", "S"],
         np.array([(0.0, 0), (40, 0), (20, 40), (20, 15)]),
@@ -283,6 +288,79 @@ def test_what_chemistry_makes_of_a_graph_is_counted() -> None:
     texas = Graph(["O", "C", "C"], places, [(0, 1, "#"), (1, 2, "#")])
     assert sense(molecule(texas))["invalid"] == 1
     assert sense(None)["invalid"] == 1
+    salt = Graph(["N+", "Cl-", "Cl-"], places, [])
+    assert sense(molecule(salt))["charge"] == 1
+    assert sense(molecule(salt))["fragments"] == 2
+
+
+@pytest.mark.parametrize(
+    ("smiles", "count"),
+    [
+        ("C1=CC=C1", 1),
+        ("C1CCC1", 0),
+        ("C1=CC=CCC1", 1),  # benzene that lacks a line
+        ("c1ccccc1", 0),
+        ("C1CC=CCC1", 0),
+        ("c1ccc2c(c1)CCC=C2", 1),  # naphthalene that lacks a line
+        ("c1ccc2c(c1)CCCC2", 0),
+    ],
+)
+def test_rings_as_they_are_seldom_drawn_are_counted(smiles: str, count: int) -> None:
+    assert odd_rings(Chem.MolFromSmiles(smiles)) == count
+
+
+SIX = ((30, 42), (42, 21), (66, 21), (78, 42), (66, 63), (42, 63))
+
+
+def test_a_line_that_was_not_read_is_a_bond_where_valence_has_room() -> None:
+    """Across a ring of six, from one corner to that on the other side."""
+    spots = ((30, 36), (54, 28), (78, 36), (78, 52), (54, 60), (30, 52))
+    ring = tuple((*spots[i], *spots[(i + 1) % 6]) for i in range(6))
+    across = (*spots[1], *spots[4])
+    walk = "C C C C C C & >"
+    places = (*spots, spots[0])
+    picture = picture_of(*ring, across)
+    verdict = judge(picture, inked(picture), walk_of(walk, *places))
+    assert (1, 4, "-") in verdict.graph.bonds
+    assert [f.kind for f in verdict.findings if f.kind in LINES] == [Kind.UNREAD_BOND]
+    assert verdict.features["lines"] == 1
+    assert verdict.chances[[1, 4]].max() <= 0.5
+    without = judge(picture, inked(picture), walk_of(walk, *places), ["unread bond"])
+    assert len(without.graph.bonds) == 6
+    assert [f.kind for f in without.findings if f.kind in LINES] == [Kind.UNREAD_LINE]
+    plain = picture_of(*ring)  # there is no line
+    assert len(judge(plain, inked(plain), walk_of(walk, *places)).graph.bonds) == 6
+    full = walk_of("C F C C C C & >", *places)  # fluorine has its bonds
+    assert len(judge(picture, inked(picture), full).graph.bonds) == 6
+
+
+@pytest.mark.parametrize(("gap", "kind"), [(4, "="), (0, "-"), (9, "-")])
+def test_a_bond_with_two_lines_is_double(gap: int, kind: str) -> None:
+    ring = [(*SIX[i], *SIX[(i + 1) % 6]) for i in range(6)]
+    if gap:
+        ring.append((44, 21 + gap, 64, 21 + gap))
+    picture = picture_of(*ring)
+    read = walk_of("C C C C C C & >", *SIX, SIX[0])
+    verdict = judge(picture, inked(picture), read)
+    assert [k for *_, k in verdict.graph.bonds].count("=") == (kind == "=")
+    left_out = judge(picture, inked(picture), read, ["second line"]).graph
+    assert {k for *_, k in left_out.bonds} == {"-"}
+    if kind == "=":
+        assert (1, 2, "=") in verdict.graph.bonds
+        assert Kind.SECOND_LINE in [f.kind for f in verdict.findings]
+        full = walk_of("C = N N = C C = C & >", *double_places())
+        kinds = [k for *_, k in judge(picture, inked(picture), full).graph.bonds]
+        assert kinds.count("=") == 3  # where valence has no room, a bond stays
+
+
+def double_places() -> list[tuple[float, float]]:
+    """Of the tokens round a ring of six, every other bond of which is double."""
+    places: list[tuple[float, float]] = []
+    for i, (x, y) in enumerate(SIX):
+        if i % 2:
+            places.append(((x + SIX[i - 1][0]) / 2, (y + SIX[i - 1][1]) / 2))
+        places.append((x, y))
+    return [*places, SIX[0]]
 
 
 def test_the_confidence_reaches_what_it_says_and_can_be_sure() -> None:

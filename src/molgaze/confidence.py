@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rdkit import Chem
 
 from .evidence import Leftover, bare_bonds, unexplained
 from .finding import Kind
@@ -86,12 +87,14 @@ def features_of(
     """What the confidence is made of, as far as the walk and the ink tell it.
 
     Of the walk, the least log-probability of a letter, of a bond's mark and of what else is written
-    on the way; the mean log-probability of a token and their sum; the logarithm of
-    the number of atoms; ink that was passed over, in bonds; other ink that nothing explains, as the
-    logarithm of the atoms that it would make; bonds without ink; and how dark the ink is.
+    on the way; the mean log-probability of a token and their sum; the logarithm of the number of
+    atoms; whether there is nothing but carbons and plain bonds. Of the ink, what was passed over,
+    in bonds; what nothing explains beside the molecule, in bonds and as a logarithm, and anywhere,
+    as the logarithm of the atoms that it would make; bonds without ink; and how dark the ink is.
     """
     logs = np.log(np.maximum(read.probabilities, 1e-9)) if read.tokens else np.zeros(1)
-    share = unexplained(picture.ink, graph)
+    share, beside = unexplained(picture.ink, graph)
+    plain = all(atom == "C" for atom in graph.atoms) and all(k == "-" for *_, k in graph.bonds)
     dark = picture.ink[picture.ink > 0.2]
     return {
         "letter": _least(logs, [_is_letter(token) for token in read.tokens]),
@@ -101,6 +104,8 @@ def features_of(
         "total": float(max(logs.sum(), -20.0)),
         "size": math.log(1 + len(graph.atoms)),
         "unread": min(sum(piece.length for piece in left), 5.0),
+        "plain": float(plain),
+        "beside": math.log1p(min(beside, 30.0)),
         "apart": math.log1p(min(len(graph.atoms) * share / (1.01 - share), 20.0)),
         "bare": float(min(len(bare_bonds(picture.ink, graph)), 3)),
         "grey": float(dark.mean()) if dark.size else 0.0,
@@ -118,17 +123,43 @@ def _least(logs: NDArray[np.float64], chosen: list[bool]) -> float:
 
 
 def sense(found: Molecule | None) -> dict[str, float]:
-    """Features of what chemistry makes of a graph: labels that stand for nothing, and what had to
-    be repaired: labels respelled, wedges without stereo, charges and hydrogens made up.
+    """Features of what chemistry makes of a graph.
 
-    Args:
-        found: the molecule of the graph; None if it is none.
+    Labels that stand for nothing; what had to be repaired: labels respelled, wedges without stereo,
+    charges and hydrogens made up; the charge of the whole; fragments beside the first; and rings
+    as they are seldom drawn: of four with a double bond, and of six that lack one of three.
     """
     kinds = Counter(finding.kind for finding in found.findings) if found else Counter()
     features = {
         name: float(min(sum(kinds[kind] for kind in many), 3)) for name, many in _SENSE.items()
     }
-    return {"invalid": float(found is None or not found.valid), **features}
+    features["invalid"] = float(found is None or not found.valid)
+    if found is None:
+        return features | {"charge": 0.0, "fragments": 0.0, "rings": 0.0}
+    return features | {
+        "charge": float(min(abs(Chem.GetFormalCharge(found.mol)), 2)),
+        "fragments": float(min(len(Chem.GetMolFrags(found.mol)) - 1, 3)),
+        "rings": float(min(odd_rings(found.mol), 3)),
+    }
+
+
+def odd_rings(mol: Chem.Mol) -> int:
+    """How many rings are of four atoms with a double bond, or of six with two double bonds and two
+    CH2: most of them are rings of benzene that lack a line, or a bond that closed to a wrong atom.
+    """
+    count = 0
+    for ring in mol.GetRingInfo().BondRings():
+        bonds = [mol.GetBondWithIdx(i) for i in ring]
+        if len(bonds) not in (4, 6) or all(bond.GetIsAromatic() for bond in bonds):
+            continue
+        unsaturated = sum(bond.GetBondType() != Chem.BondType.SINGLE for bond in bonds)
+        ends = {atom.GetIdx(): atom for b in bonds for atom in (b.GetBeginAtom(), b.GetEndAtom())}
+        methylenes = sum(a.GetSymbol() == "C" and a.GetTotalNumHs() == 2 for a in ends.values())
+        if len(bonds) == 4:
+            count += unsaturated > 0
+        else:
+            count += unsaturated > 1 and methylenes == 2
+    return count
 
 
 # --- models ---

@@ -41,6 +41,20 @@ PASSED_REACH = 0.09  # bonds: not farther from it than this
 INKED = 0.35  # ink of a pixel that has to be explained
 THIN, WIDE = 0.15, 0.28  # bonds: how far the ink of a single bond and of others lies from its line
 BARE_INK = 0.2  # less ink than this is no line
+LINE_WIDTH = 0.09  # bonds: of a plain bond
+BESIDE = 0.5  # bonds: ink not farther than this from what was read is beside it
+
+LINE_SPAN = (0.55, 1.7)  # bonds: between two atoms that share a line,
+SURE_SPAN = (0.7, 1.45)  # and between two that surely do
+LINE_SIDE = 0.07  # bonds: the line's own ink lies not farther from its middle than this
+BESIDE_LINE = 0.17  # bonds from its middle: where a line that is alone has paper
+FAINT, DARK = 0.25, 0.5  # of the ink of bonds that were read: on any line, on a sure one
+ALONE = 0.3  # of the same: the most beside a sure one
+APART = 0.1  # bonds: a line whose middle is nearer to a bond is that bond
+
+TWO_SIDE = np.linspace(-0.36, 0.36, 25)  # bonds from a bond's middle line
+TWO_INK = 0.5  # the least on each of two lines
+TWO_GAP = (0.1, 0.27)  # bonds: between two lines of one bond
 
 SHORT_BOND, LONG_BOND = 0.5, 1.8  # bonds: what is shorter or longer is seldom drawn
 NARROW = 25.0  # degrees: two bonds of an atom are farther apart
@@ -147,17 +161,20 @@ def _reach(graph: Graph) -> NDArray[np.float64]:
     return np.array(reach, dtype=np.float64)
 
 
-def unexplained(ink: NDArray[np.float32], graph: Graph) -> float:
-    """The share of the ink, 0 to 1, that lies neither on a bond that was read nor where the letters
-    of an atom may be.
+def unexplained(ink: NDArray[np.float32], graph: Graph) -> tuple[float, float]:
+    """The ink that lies neither on a bond that was read nor where the letters of an atom may be.
 
     Args:
         ink: (H, W), 0 paper to 1 ink.
         graph: what was read, its places in pixels of the ink map from its top left corner.
+
+    Returns:
+        Its share of all ink, 0 to 1; and how much of it lies within half a bond of what was read,
+        in plain bonds that it would draw.
     """
     y, x = np.nonzero(ink[::2, ::2] > INKED)  # every fourth pixel will do
     if not x.size or not graph.atoms:
-        return float(x.size > 0)
+        return float(x.size > 0), 0.0
     unit = unit_of(graph)
     spots = (2 * np.stack([x, y], 1) + 0.5) / unit  # (P, 2) in bonds
     places = graph.places / unit
@@ -168,12 +185,16 @@ def unexplained(ink: NDArray[np.float32], graph: Graph) -> float:
         for glyph in glyphs / unit:
             near |= (np.abs(spots - glyph) <= GLYPH_REACH).all(1)
     left = spots[~near]
-    if graph.bonds and len(left):
-        ends = places[[bond[:2] for bond in graph.bonds]]
-        away = _from_lines(left, ends)  # (P, M)
+    if not len(left):
+        return 0.0, 0.0
+    away = np.sqrt(((left[:, None] - places) ** 2).sum(2)).min(1)  # (P,)
+    if graph.bonds:
+        from_bonds = _from_lines(left, places[[bond[:2] for bond in graph.bonds]])  # (P, M)
         reach = np.where([kind == "-" for *_, kind in graph.bonds], THIN, WIDE)
-        left = left[(away > reach).all(1)]
-    return len(left) / len(spots)
+        free = (from_bonds > reach).all(1)
+        away = np.minimum(away, from_bonds.min(1))[free]
+    beside = float((away < BESIDE).sum()) * 4 / (LINE_WIDTH * unit**2)
+    return len(away) / len(spots), beside
 
 
 def bare_bonds(ink: NDArray[np.float32], graph: Graph) -> list[int]:
@@ -195,6 +216,92 @@ def bare_bonds(ink: NDArray[np.float32], graph: Graph) -> list[int]:
     inked = _sampled(ink, spots[:, :, None] + sides[:, None] * across[:, None, None])
     share = (inked.max(2) > BARE_INK).mean(1)
     return [number for number, part in zip(numbers, share, strict=True) if part < 0.5]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of ink from one atom to another that no bond was read for."""
+
+    atoms: tuple[int, int]
+    sure: bool
+    """Whether it is dark all along, as long as a bond, and alone."""
+
+
+def unread_lines(ink: NDArray[np.float32], graph: Graph) -> list[Line]:
+    """Lines between atoms that were not read, as of fused rings whose common bond was passed over.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
+    """
+    if len(graph.bonds) < 3:
+        return []
+    unit = unit_of(graph)
+    places = graph.places / unit
+    ends = places[[bond[:2] for bond in graph.bonds]]  # (M, 2, 2)
+    distance = np.linalg.norm(places[:, None] - places, axis=-1)
+    for a, b, _ in graph.bonds:
+        distance[[a, b], [b, a]] = 0.0
+    least, most = LINE_SPAN
+    pairs = np.argwhere(np.triu((distance > least) & (distance < most)))
+    middles = places[pairs].mean(1)
+    pairs = pairs[_from_lines(middles, ends).min(1) > APART] if len(pairs) else pairs
+    if not len(pairs):
+        return []
+    usual = max(float(np.median(_along(ink, ends * unit, unit)[0])), BARE_INK)
+    _, dark, beside = (x / usual for x in _along(ink, places[pairs] * unit, unit))
+    length = distance[pairs[:, 0], pairs[:, 1]]
+    sure = (dark > DARK) & (beside < ALONE) & (length > SURE_SPAN[0]) & (length < SURE_SPAN[1])
+    return [
+        Line((int(a), int(b)), bool(sure[k])) for k, (a, b) in enumerate(pairs) if dark[k] > FAINT
+    ]
+
+
+def _along(
+    ink: NDArray[np.float32], ends: NDArray[np.floating], unit: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The mean ink on the middle of each of some ways (M, 2, 2), the least there, and the mean ink
+    on the paler one of its two sides.
+    """
+    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
+    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    across = unit * np.stack([-along[:, 1], along[:, 0]], 1) / length  # (M, 2) one bond long
+    spots = start[:, None] + np.linspace(0.2, 0.8, 11)[:, None] * along[:, None]  # (M, 11, 2)
+    shifts = np.array([*np.linspace(-LINE_SIDE, LINE_SIDE, 5), -BESIDE_LINE, BESIDE_LINE])
+    inked = _sampled(ink, spots[:, :, None] + shifts[:, None] * across[:, None, None])  # (M, 11, 7)
+    on = inked[:, :, :5].max(2)
+    return on.mean(1), on.min(1), inked[:, :, 5:].mean(1).min(1)
+
+
+def second_lines(ink: NDArray[np.float32], graph: Graph) -> list[int]:
+    """Numbers of the bonds read as plain along which there are two lines, side by side.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
+    """
+    numbers = [k for k, (_, _, kind) in enumerate(graph.bonds) if kind == "-"]
+    if len(graph.bonds) < 3 or not numbers:
+        return []
+    ends = graph.places[[graph.bonds[k][:2] for k in numbers]]  # (M, 2, 2)
+    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
+    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    across = unit_of(graph) * np.stack([-along[:, 1], along[:, 0]], 1) / length
+    spots = start[:, None] + np.linspace(0.32, 0.68, 7)[:, None] * along[:, None]  # (M, 7, 2)
+    inked = _sampled(ink, spots[:, :, None] + TWO_SIDE[:, None] * across[:, None, None])
+    inked = np.sort(inked, axis=1)[:, 1]  # (M, S) the second least along the bond
+    found = []
+    for number, row in zip(numbers, inked, strict=True):
+        inner = row[1:-1]
+        tops = 1 + np.flatnonzero((inner > TWO_INK) & (inner >= row[:-2]) & (inner >= row[2:]))
+        if len(tops) < 2:
+            continue
+        first, last = tops[0], tops[-1]
+        valley = row[first : last + 1].min() < 0.7 * min(row[first], row[last])
+        gap = TWO_SIDE[last] - TWO_SIDE[first]
+        if valley and TWO_GAP[0] < gap < TWO_GAP[1]:
+            found.append(number)
+    return found
 
 
 def straight_carbons(ink: NDArray[np.float32], graph: Graph) -> list[int]:

@@ -15,20 +15,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .confidence import features_of
-from .evidence import cut_anions, leftovers, median_bond, misshapen, straight_carbons, tapers, waves
+from .evidence import (
+    cut_anions,
+    leftovers,
+    median_bond,
+    misshapen,
+    second_lines,
+    straight_carbons,
+    tapers,
+    unread_lines,
+    waves,
+)
 from .finding import Finding, Kind, name
 from .gaze import Walk
 from .scale import Picture
 from .walk import CLOSE, RING, Graph, is_atom
 
 #: Rules that mend a reading, by name, in the order in which they act.
-RULES = ("second look", "wave", "passed carbon", "taper", "cut hydroxyl")
+RULES = (
+    "second look",
+    "wave",
+    "passed carbon",
+    "taper",
+    "second line",
+    "unread bond",
+    "cut hydroxyl",
+)
 WORTH_A_LOOK = 0.6  # bonds of ink: less was only drawn a little otherwise
+VALENCES = {"C": 4, "N": 3, "N+": 4, "O": 2, "S": 6, "P": 5, "B": 3, "Si": 4}
+ORDERS = {"=": 2, "x": 2, "#": 3, "$": 4, ":": 1.5}  # of kinds of bonds; 1 for others
+UNREAD_CHANCE = 0.5  # probability of a bond that the gaze did not read
 DOUBTFUL_ATOM = 0.5  # confidence under which an atom is named
 MOST_NAMED = 5  # atoms
 
 #: Kinds that a user need not look at: the picture itself shows what was put right.
-SILENT = (Kind.WAVE, Kind.PASSED_CARBON, Kind.TAPER)
+SILENT = (Kind.WAVE, Kind.PASSED_CARBON, Kind.TAPER, Kind.SECOND_LINE)
 
 
 @dataclass(frozen=True)
@@ -81,10 +102,16 @@ def judge(
         _pass(picture.ink, draft)
     if "taper" not in without:
         _taper(picture.ink, draft)
+    if "second line" not in without:
+        _double(picture.ink, draft)
+    lines = unread_lines(picture.ink, draft.graph)
+    if "unread bond" not in without:
+        _join(draft, [line.atoms for line in lines if line.sure])
     left = leftovers(inked, draft.graph)
     odd = misshapen(draft.graph)
     passed = straight_carbons(picture.ink, draft.graph)
     features = features_of(picture, read, draft.graph, left)
+    features["lines"] = float(min(len(lines), 3))
     features["misshapen"] = float(min(len(odd) + len(passed), 4))
     features["faults"] = float(min(len(read.faults), 3))
 
@@ -97,6 +124,10 @@ def judge(
     if "cut hydroxyl" not in without:
         _uncut(picture.size, draft)
     findings = draft.findings
+    bonded = {frozenset((a, b)) for a, b, _ in placed.bonds}
+    for a, b in (line.atoms for line in lines if line.sure and frozenset(line.atoms) not in bonded):
+        message = f"a line from {_where(placed, a)} to {_where(placed, b)} was left unread"
+        findings.append(Finding(Kind.UNREAD_LINE, message, (a, b)))
     findings += [Finding(Kind.FAULT, f"the walk has a fault: {fault}") for fault in read.faults]
     unread = sum(piece.length for piece in left)
     if unread > WORTH_A_LOOK:
@@ -201,6 +232,34 @@ def _taper(ink: NDArray[np.float32], draft: _Draft) -> None:
         draft.graph.bonds[number] = bond
         message = f"the bond between atoms {bond[0] + 1} and {bond[1] + 1} widens"
         draft.findings.append(Finding(Kind.TAPER, message, bond[:2]))
+
+
+def _double(ink: NDArray[np.float32], draft: _Draft) -> None:
+    """Plain bonds with a second line beside the first are double, where valence has room."""
+    graph = draft.graph
+    for number in second_lines(ink, graph):
+        a, b, _ = graph.bonds[number]
+        if _has_room(graph, a) and _has_room(graph, b):
+            graph.bonds[number] = (a, b, "=")
+            message = f"the bond between atoms {a + 1} and {b + 1} has two lines"
+            draft.findings.append(Finding(Kind.SECOND_LINE, message, (a, b)))
+
+
+def _join(draft: _Draft, pairs: list[tuple[int, int]]) -> None:
+    """Lines between atoms that no bond was read for are bonds, where valence has room."""
+    graph = draft.graph
+    for a, b in pairs:
+        if _has_room(graph, a) and _has_room(graph, b):
+            graph.bonds.append((a, b, "-"))
+            draft.bonds.append(UNREAD_CHANCE)
+            message = f"the line between atoms {a + 1} and {b + 1} was taken as a bond"
+            draft.findings.append(Finding(Kind.UNREAD_BOND, message, (a, b)))
+
+
+def _has_room(graph: Graph, atom: int) -> bool:
+    """Whether an atom that is none of a label can have one bond more."""
+    bonds = sum(ORDERS.get(kind, 1) for a, b, kind in graph.bonds if atom in (a, b))
+    return bonds < VALENCES.get(graph.atoms[atom], 0)
 
 
 def _uncut(size: tuple[int, int], draft: _Draft) -> None:
