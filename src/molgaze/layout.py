@@ -143,8 +143,8 @@ class Layout:
         if np.count_nonzero(is_letter) < LINE_LETTERS:
             return inside
         letters = boxes[is_letter]
-        _, word = _linked(letters, WORD_GAP * size / 2, self.parts.size)
-        lines, line = _linked(letters, LINE_GAP * size / 2, self.parts.size)
+        _, word = linked(letters, WORD_GAP * size / 2, self.parts.size)
+        lines, line = linked(letters, LINE_GAP * size / 2, self.parts.size)
         # Letters that touch count by their width.
         each = np.maximum(np.round(width[is_letter] / (0.8 * size)), 1)
         count = np.bincount(line, weights=each, minlength=len(lines))
@@ -333,7 +333,7 @@ def _gathered(
     return groups, _owners(groups, at[:, 0], at[:, 1])
 
 
-def _linked(
+def linked(
     boxes: NDArray[np.int64], reach: float, size: tuple[int, int]
 ) -> tuple[Components, NDArray[np.int64]]:
     """Letters whose boxes lie side by side, each reaching so far to both sides: the chains of them

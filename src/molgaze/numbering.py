@@ -1,6 +1,7 @@
 """What compounds are called on a page: the numbers printed below their drawings or beside them.
 
-`12a`, `(IV)`, `A-3`, `Example 114` and their like, from the words of a page's text layer.
+`12a`, `(IV)`, `A-3`, `Example 114` and their like, from the words of a page's text layer, or from
+what is read of its ink.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from .document import Box, Word
+from .glyphs import Phrase
 
 REACH = 27.0  # points: from a drawing down to its number
 BESIDE = 24.0  # points: from a drawing to a number at its side
@@ -16,6 +18,7 @@ ASIDE = 12.0  # points: that a number below may stand farther to a side than the
 SPACE = 0.9  # heights: a wider gap parts two phrases of a line
 LINE_STEP = 5  # lines of patents are numbered in steps of this
 ALIGNED = 8.0  # points: numbers of lines stand in a column as narrow as this
+SURE = 0.6  # mean probability of the glyphs of a number that is read, at least
 MOST_LINES = 3  # so many aligned multiples of LINE_STEP are numbers of lines
 
 _MARKS = "['\u2032*]{0,2}"  # primes and stars
@@ -62,6 +65,34 @@ def numbers(boxes: Sequence[Box], words: Sequence[Word]) -> list[str | None]:
             assert match is not None
             found[i] = match["number"]
             taken.add(j)
+    return found
+
+
+def windows(box: Box) -> tuple[Box, Box]:
+    """Where the number of a drawing may stand: below it and beside it; all in points.
+
+    Args:
+        box: of the drawing.
+    """
+    left, top, right, bottom = box
+    below = (left - ASIDE, bottom - 2.0, right + ASIDE, bottom + REACH)
+    return below, (left - BESIDE, top, right + BESIDE, bottom + 2.0)
+
+
+def printed(phrases: Sequence[Phrase], point: float) -> list[Word]:
+    """The phrases that may be numbers, as words; of what one may say, the most probable number.
+
+    Args:
+        phrases: that were read in the ink.
+        point: pixels for one point.
+    """
+    found = []
+    for phrase in phrases:
+        for text, chance in phrase.options:
+            if chance > SURE and _NUMBER.fullmatch(text):
+                left, top, right, bottom = (side / point for side in phrase.box)
+                found.append(Word(text, (left, top, right, bottom)))
+                break
     return found
 
 

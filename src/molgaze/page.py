@@ -20,10 +20,11 @@ from rdkit import Chem
 
 from .document import Document, Page
 from .gaze import Net, WeightsError
+from .glyphs import phrases
 from .layout import INK_LEVEL, LETTER, MIDDLE, Box, Layout, Region
-from .numbering import numbers
+from .numbering import numbers, printed, windows
 from .picture import PictureError, Sheet, Source
-from .reaction import reactions, roles
+from .reaction import is_beside, reactions, roles
 from .reading import Reading
 from .scale import MAX_ENLARGEMENT, TARGET_BOND, Bytes, bond_length
 from .sites import padded, sites
@@ -51,6 +52,7 @@ PIECES_GAP = 0.6  # bonds: between them, at least
 AROUND = 1.5  # bonds: from a molecule's atoms to what may belong to it
 MOST_INK = 0.7  # of a picture that shows one molecule
 FEW_LETTERS = 1.5  # times smaller letters than usual must be, to be told by the bonds
+LETTER_POINTS = 6.0  # of a letter in a picture, whose points are not known
 LETTER_SHARE = 0.42  # of a bond: the height of a letter in a drawing
 HEAD = "drawing_head"  # key of the encoder's metadata
 
@@ -184,9 +186,40 @@ def read_page(net: Net, read: Read, page: Page, layout: Layout | None = None) ->
     readings = [_on_page(one, page) for one in found]
     if layout.arrows:
         readings = _with_roles(readings, [one.region.box for one in found], layout)
-    boxes = [(b[0], b[1], b[2], b[3]) for b in (r.box for r in readings) if b is not None]
-    called = numbers(boxes, page.words)
+    called = _called(found, page, layout)
     return [replace(r, number=number) for r, number in zip(readings, called, strict=True)]
+
+
+def _called(found: Sequence[_Read], page: Page, layout: Layout) -> list[str | None]:
+    """What each drawing of a page is called: by the text layer, else by what is read of the ink."""
+    point = page.scale if page.scale != 1.0 else layout.letter / LETTER_POINTS
+    boxes = []
+    for one in found:
+        left, top, right, bottom = (side / point for side in one.region.box)
+        boxes.append((left, top, right, bottom))
+    called = numbers(boxes, page.words)
+    unnamed = [k for k, number in enumerate(called) if number is None]
+    if not unnamed:
+        return called
+    taken = np.zeros(len(layout.parts), bool)
+    for one in found:
+        taken[one.region.parts] = True
+    near = []
+    for k in unnamed:
+        for window in windows(boxes[k]):
+            left, top, right, bottom = (round(side * point) for side in window)
+            near.append((left, top, right, bottom))
+    # What stands beside the shaft of an arrow are its conditions.
+    said = [
+        phrase
+        for phrase in phrases(layout, taken, near)
+        if not any(is_beside(phrase.box, arrow, layout.letter) for arrow in layout.arrows)
+    ]
+    read = numbers([boxes[k] for k in unnamed], printed(said, point))
+    given = {number for number in called if number}
+    for k, number in zip(unnamed, read, strict=True):
+        called[k] = None if number in given else number
+    return called
 
 
 def _with_roles(readings: Sequence[Reading], boxes: Sequence[Box], layout: Layout) -> list[Reading]:

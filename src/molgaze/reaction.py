@@ -65,7 +65,9 @@ def reactions(
     taken = {k for _, before, behind in ends for k in (*before, *behind)}
     found: list[Reaction] = []
     for arrow, before, behind in ends:
-        agents = [k for k in _beside(boxes, arrow, letter) if k not in taken]
+        agents = [
+            k for k, box in enumerate(boxes) if k not in taken and is_beside(box, arrow, letter)
+        ]
         reaction = Reaction(tuple(sorted(before)), tuple(agents), tuple(sorted(behind)))
         if reaction not in found:  # two arrows in a row, or one above the other
             found.append(reaction)
@@ -148,12 +150,14 @@ def _side(
     return tuple(chosen)
 
 
-def _beside(boxes: Sequence[Box], arrow: Arrow, letter: float) -> list[int]:
-    """The drawings beside the shaft of an arrow."""
-    found = []
-    for k, box in enumerate(boxes):
-        first, last, low, high = _along(box, arrow)
-        middle = (first + last) / 2
-        if 0 <= middle <= arrow.length and -0.5 * letter < max(low, -high) < BESIDE * letter:
-            found.append(k)
-    return found
+def is_beside(box: Box, arrow: Arrow, letter: float) -> bool:
+    """Whether something stands beside the shaft of an arrow.
+
+    Args:
+        box: of it, in pixels.
+        arrow: in pixels.
+        letter: the height of a usual letter, in pixels.
+    """
+    first, last, low, high = _along(box, arrow)
+    middle = (first + last) / 2
+    return 0 <= middle <= arrow.length and -0.5 * letter < max(low, -high) < BESIDE * letter
