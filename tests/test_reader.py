@@ -262,12 +262,6 @@ def test_one_bad_picture_does_not_stop_the_others(reader: Reader, tmp_path: Path
     assert last.smiles == "c1ccccc1"
 
 
-@pytest.mark.parametrize("one", ["a.png", b"bytes", Path("a.png")])
-def test_read_many_refuses_one_picture(reader: Reader, one: Any) -> None:
-    with pytest.raises(TypeError, match="list of pictures"):
-        reader.read_many(one)
-
-
 def test_a_rule_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="no such rule: hunch"):
         Reader(without=["hunch"])

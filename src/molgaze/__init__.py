@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .dataframe import to_dataframe
     from .gaze import WeightsError
     from .picture import PictureError
     from .reader import Reader
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["PictureError", "Reader", "Reading", "WeightsError", "__version__"]
+__all__ = ["PictureError", "Reader", "Reading", "WeightsError", "__version__", "to_dataframe"]
 
 _HOME = {
     "PictureError": "picture",
     "Reader": "reader",
     "Reading": "reading",
     "WeightsError": "gaze",
+    "to_dataframe": "dataframe",
 }
 
 

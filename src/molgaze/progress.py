@@ -18,17 +18,18 @@ class Progress:
     """The share done, the rate of the last half minute, and the time left.
 
     Args:
-        total: how many pictures there are, or what gives them one by one, which is counted aside.
+        total: how many pictures there are, or what gives them one by one, which is counted aside;
+            None if nobody knows, and then there is no bar.
         shown: False for a line that never appears.
     """
 
-    def __init__(self, total: int | Iterable[object], shown: bool = True) -> None:
+    def __init__(self, total: int | Iterable[object] | None, shown: bool = True) -> None:
         self._total: int | None = total if isinstance(total, int) else None
         self._shown, self._live = shown, sys.stderr.isatty()
         self._marks: deque[tuple[float, int]] = deque()
         self._told = 0.0
         self._width = 0  # characters of the line that stands on the terminal
-        if shown and not isinstance(total, int):
+        if shown and total is not None and not isinstance(total, int):
             threading.Thread(target=self._count, args=(total,), daemon=True).start()
 
     def _count(self, inputs: Iterable[object]) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .judge import RULES, WORTH_A_LOOK, Verdict, judge
 from .judge import doubtful as doubtful_atoms
 from .molecule import Molecule, MoleculeError, molecule
 from .page import apart, find
-from .picture import PictureError, Sheet, Source, load
+from .picture import Sheet, Source, load
 from .reading import Reading
 from .scale import Picture
 from .walk import is_glyph
@@ -115,38 +116,52 @@ class Reader:
         candidates = self.candidates(sheet)
         return self._reading(sheet, candidates, page, (time.perf_counter() - began) * 1000)
 
-    def read_many(self, sources: Iterable[Source], *, page: int = 1) -> Iterator[Reading]:
-        """Read pictures one after another; a picture that can't be read is a reading with
-        ``error``, so there is one reading for each source, in order.
+    def read_many(
+        self,
+        sources: str | os.PathLike[str] | Iterable[Source],
+        *,
+        page: int | None = None,
+        recursive: bool = False,
+        apart: bool = False,
+        workers: int | None = None,
+        timeout: float = 60.0,
+        progress: bool = False,
+    ) -> Iterator[Reading]:
+        """Read many pictures, in their order; a picture that can't be read is a reading with
+        ``error``.
 
         Args:
-            sources: as for :meth:`read`.
-            page: frame of each, from 1.
+            sources: pictures as for :meth:`read`, or paths of folders, archives, tables, globs and
+                PDFs, which stand for all that they hold; or one such path. An array (N, H, W) or
+                (N, H, W, C) is N pictures.
+            page: frame or page of each, from 1; all by default.
+            recursive: look into folders inside of folders, too.
+            apart: give each molecule of a picture of several its own reading, as
+                :meth:`read_apart` does. The molecules on pages of a PDF have their own anyway.
+            workers: read in so many processes with one thread each, which a picture may kill; by
+                default in this process.
+            timeout: seconds that a worker may take for a picture; a page has five times as many.
+            progress: show on standard error how far the work is.
 
         Raises:
-            TypeError: one source instead of several.
+            TypeError: one picture instead of several.
+            ValueError: a number of workers or of a page under 1, or no time.
+            WorkerError: raised when readings are taken: no process could be started.
         """
-        if isinstance(sources, str | bytes | os.PathLike):
-            raise TypeError("read_many takes a list of pictures; for one picture there is read")
-        return self._read_each(sources, page)
+        from .series import read_series  # noqa: PLC0415  comes after this module
 
-    def _read_each(self, sources: Iterable[Source], page: int) -> Iterator[Reading]:
-        for source in sources:
-            began = time.perf_counter()
-            try:
-                yield self.read(source, page=page)
-            except Exception as err:  # whatever one picture does, the others are read
-                named = isinstance(source, str | os.PathLike)
-                name = os.fsdecode(source) if named else "picture"  # type: ignore[arg-type]
-                yield Reading(
-                    source=err.source if isinstance(err, PictureError) else name,
-                    page=page,
-                    finish_reason="error",
-                    model=self._model,
-                    ms=(time.perf_counter() - began) * 1000,
-                    error=str(err) or type(err).__name__,
-                    error_type=type(err).__name__,
-                )
+        factory = partial(Reader, **self._arguments | {"threads": 1})
+        return read_series(
+            self,
+            factory,
+            sources,
+            page=page,
+            recursive=recursive,
+            apart=apart,
+            workers=workers,
+            timeout=timeout,
+            progress=progress,
+        )
 
     def find(self, source: Source, pages: Iterable[int] | None = None) -> Iterator[Reading]:
         """Every molecule that is drawn in a document, page by page.
