@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import io
 import json
@@ -27,6 +28,8 @@ import numpy as np
 import pytest
 from paper import pdf
 from PIL import Image
+from rdkit import Chem, Geometry
+from rdkit.Chem import rdDepictor
 from stub import MOLFILE, Stub
 
 pytest.importorskip("fastapi")
@@ -35,9 +38,10 @@ pytest.importorskip("python_multipart")
 
 from fastapi.testclient import TestClient
 
+from molgaze import files
 from molgaze.reading import COLUMNS, Reading
-from molgaze.web import server
-from molgaze.web.server import Limits, ReadingAnswer, application
+from molgaze.web import server, tasks
+from molgaze.web.server import FoundAnswer, Limits, ReadingAnswer, application
 from molgaze.workers import WorkerError
 
 PNG = {"Content-Type": "image/png"}
@@ -75,8 +79,8 @@ def test_one_picture_is_one_reading(client: TestClient) -> None:
 
 
 def test_a_form_of_pictures_is_a_list(client: TestClient) -> None:
-    files = [("pictures", (n, d)) for n, d in (("a.png", picture()), ("b/b.png", b"bad"))]
-    answer = client.post("/read", files=files)
+    parts = [("pictures", (n, d)) for n, d in (("a.png", picture()), ("b/b.png", b"bad"))]
+    answer = client.post("/read", files=parts)
     assert answer.status_code == 200
     first, second = answer.json()
     assert (first["smiles"], first["source"]) == ("CO", "a.png")
@@ -186,9 +190,27 @@ def test_the_page_and_its_files(client: TestClient) -> None:
     assert client.get("/docs").status_code == 404
 
 
-def test_the_page_writes_the_columns_of_the_command_line(client: TestClient) -> None:
-    (found,) = re.findall(r"const COLUMNS = \[(.*?)\];", client.get("/page.js").text, re.DOTALL)
-    assert re.findall(r'"(\w+)"', found) == list(COLUMNS)
+def test_readings_become_the_files_of_the_command_line(client: TestClient) -> None:
+    one = client.post("/read", content=picture(), headers=PNG).json()
+    pages = [one, one | {"page": 2, "number": "12a"}]
+    failed = {"source": "b.png", "finish_reason": "error", "error": "b.png: no", "page": 1}
+    for form in server.KINDS:
+        given = [one] if form == "mol" else [*pages, failed]
+        answer = client.post(f"/export?format={form}", json=given)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].partition(";")[0] == server.KINDS[form]
+        assert answer.text == files.text([Reading.from_dict(r) for r in given], form)
+    table = client.post("/export?format=csv", json=[*pages, failed]).text
+    assert table.splitlines()[0] == ",".join(COLUMNS)
+    assert table.count("\n") == 4
+    for wrong, status in (([{"x": 1}], 422), ({}, 422), ([1], 422), ([one, one], 422)):
+        assert client.post("/export?format=mol", json=wrong).status_code == status
+    unknown = client.post("/export?format=xyz", json=[])
+    assert unknown.status_code == 422
+    assert "format: Input should be 'csv'" in unknown.json()["detail"]
+    assert client.post("/export?format=csv", content=b"[").status_code == 415
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/export?format=csv", content=b"[", headers=headers).status_code == 422
 
 
 def test_a_page_of_a_pdf_gives_all_that_is_drawn_on_it(client: TestClient) -> None:
@@ -198,20 +220,42 @@ def test_a_page_of_a_pdf_gives_all_that_is_drawn_on_it(client: TestClient) -> No
         answer = client.post(f"/find?page={page}", content=document, headers=headers)
         assert answer.status_code == 200
         found = answer.json()
-        assert found["pages"] == 3
+        assert (found["pages"], found["size"]) == (3, [400, 300])
+        assert found["drawings"] is found["picture"] is None
         assert [r["smiles"] for r in found["readings"]] == ["C", "CC"][:count]
         for reading in found["readings"]:
             assert reading["page"] == page
             assert reading["box"][:3] == [1, 2, 3]
             ReadingAnswer.model_validate(reading, strict=True)
-    assert client.post("/find?page=4", content=document, headers=headers).status_code == 422
+    told = client.post("/find?page=4", content=document, headers=headers)
+    assert told.status_code == 422
+    assert told.json()["detail"] == "there is no page 4, it has 3"
+    assert client.post("/find?page=0", content=document, headers=headers).json() == {
+        "detail": "page: Input should be greater than or equal to 1"
+    }
     assert client.post("/find", content=pdf([""], encrypt=True), headers=headers).status_code == 422
     assert client.post("/find", content=b"%PDF-1.4", headers=headers).status_code == 415
     assert (
         client.post("/find", content=document, headers={"Content-Type": "text/x"}).status_code
         == 415
     )
-    assert client.post("/find", content=picture(), headers=PNG).json()["pages"] == 1
+
+
+def test_a_picture_gives_the_molecules_in_it_as_the_command_line_does(client: TestClient) -> None:
+    answer = client.post("/find?drawings=true&picture=true", content=picture("TIFF"), headers=BYTES)
+    found = answer.json()
+    FoundAnswer.model_validate(found)
+    assert (found["pages"], found["size"]) == (1, [60, 80])
+    assert [r["smiles"] for r in found["readings"]] == ["CO"]
+    shown = Image.open(io.BytesIO(base64.b64decode(found["picture"].partition(",")[2])))
+    assert (shown.format, shown.size) == ("JPEG", (80, 60))
+    assert np.asarray(shown.convert("L"))[31, 40] < 60
+    several = client.post("/find", content=b"apart 3", headers=BYTES).json()
+    assert [r["box"][0] for r in several["readings"]] == [0, 1, 2]
+    assert client.post("/find", content=b"bad", headers=BYTES).status_code == 415
+    names = {"Content-Disposition": "attachment; filename*=UTF-8''a%20%C3%A9.png"}
+    said = client.post("/find", content=picture(), headers=PNG | names).json()
+    assert said["readings"][0]["source"] == "a \u00e9.png"
 
 
 def test_preview(client: TestClient) -> None:
@@ -239,14 +283,18 @@ def test_preview(client: TestClient) -> None:
 def test_names(client: TestClient) -> None:
     headers = {"Content-Type": "chemical/x-mdl-molfile"}
     answer = client.post("/names", content=MOLFILE, headers=headers)
-    assert answer.json() == {
+    found = answer.json()
+    assert found.pop("drawing")["frame"][2] > 60
+    assert found == {
         "smiles": "CO",
         "cxsmiles": None,
         "inchikey": "OKKJLVBELUTLKV-UHFFFAOYSA-N",
     }
     labelled = MOLFILE.replace(" O  ", " R  ").replace("M  END", "A    2\nXyz\nM  END")
     answer = client.post("/names", content=labelled, headers=headers)
-    assert answer.json() == {"smiles": "*C", "cxsmiles": "*C |$Xyz;$|", "inchikey": None}
+    found = answer.json()
+    assert found.pop("drawing")["svg"]
+    assert found == {"smiles": "*C", "cxsmiles": "*C |$Xyz;$|", "inchikey": None}
     group = MOLFILE.replace(" O  ", " R# ").replace("M  END", "M  RGP  1   2   1\nM  END")
     assert (
         client.post("/names", content=group, headers=headers).json()["cxsmiles"] == "[1*]C |$_R1;$|"
@@ -262,13 +310,131 @@ def test_health_and_openapi(client: TestClient) -> None:
     health = client.get("/healthz").json()
     assert (health["status"], health["model"], health["under_way"]) == ("ok", "stub 1 cpu", 0)
     document = client.get("/openapi.json").json()
-    assert {"/read", "/find", "/preview", "/names", "/healthz"} == set(document["paths"])
+    paths = {"/read", "/find", "/preview", "/names", "/export", "/healthz"}
+    assert paths == set(document["paths"])
     told = document["paths"]["/read"]["post"]["responses"]
     assert {"200", "413", "415", "422", "503", "504"} <= set(told)
     assert "Retry-After" in told["503"]["headers"]
     assert [f.name for f in dataclasses.fields(Reading)] == list(ReadingAnswer.model_fields)
     found = client.post("/read", content=picture(), headers=PNG).json()
     ReadingAnswer.model_validate(found, strict=True)
+
+
+def test_drawings_lie_on_the_picture_with_wedges_where_they_were() -> None:
+    mol = Chem.MolFromSmiles("C[C@H](N)C(=O)O")
+    rdDepictor.Compute2DCoords(mol)
+    places = mol.GetConformer().GetPositions()
+    for i, (x, y, _) in enumerate(places * 25 + (100, -80, 0)):
+        mol.GetConformer().SetAtomPosition(i, Geometry.Point3D(x, y, 0))
+    Chem.WedgeMolBonds(mol, mol.GetConformer())
+    block = Chem.MolToMolBlock(mol)
+    atoms, bonds = block.splitlines()[4:10], block.splitlines()[10:15]
+    wedged = next(i for i, line in enumerate(bonds) if line.split()[3] in "16")
+    centre = bonds[wedged].split()[0]
+    for line in bonds:  # each bond of the centre may have the wedge
+        ends = line.split()[:2]
+        if centre not in ends:
+            continue
+        other = next(end for end in ends if end != centre)
+        laid = [[*b.split()[:3], "0"] for b in bonds if set(b.split()[:2]) != set(ends)]
+        lines = [
+            f"{centre:>3}{other:>3}  1  6",
+            *(f"{a:>3}{b:>3}{k:>3}{s:>3}" for a, b, k, s in laid),
+        ]
+        given = "\n".join(
+            ["", "", "", "  6  5  0  0  1  0  0  0  0  0999 V2000", *atoms, *lines, "M  END"]
+        )
+        drawn = tasks.drawing(given, [0.9, 0.4, 0.9, 0.9, 0.9, 0.9])
+        assert drawn is not None
+        hashed = re.findall(r"class='bond-(\d+) atom-(\d+) atom-(\d+)'", drawn["svg"])
+        number = {pair: hashed.count(pair) for pair in hashed}
+        most = max(number, key=lambda pair: number[pair])  # a hashed bond has many lines
+        assert number[most] > 3
+        assert {most[1], most[2]} == {str(int(centre) - 1), str(int(other) - 1)}
+        (doubt,) = drawn["doubtful"]
+        assert (doubt["label"], doubt["confidence"]) == ("C", 0.4)
+        assert doubt["x"] == pytest.approx(float(atoms[1].split()[0]), abs=0.01)
+        assert doubt["y"] == pytest.approx(-float(atoms[1].split()[1]), abs=0.01)
+        left, top, right, bottom = drawn["frame"]
+        xs = [float(atom.split()[0]) for atom in atoms]
+        ys = [-float(atom.split()[1]) for atom in atoms]
+        assert left < min(xs) < max(xs) < right
+        assert top < min(ys) < max(ys) < bottom
+        assert right - left < 2 * (max(xs) - min(xs))
+        # the mark behind the doubtful atom is where the picture has it
+        mark = re.search(r"<ellipse cx='([\d.]+)' cy='([\d.]+)'", drawn["svg"])
+        width = re.search(r"width='(\d+)px'", drawn["svg"])
+        assert mark is not None
+        assert width is not None
+        scale = (right - left) / float(width[1])
+        assert left + float(mark[1]) * scale == pytest.approx(doubt["x"], abs=0.5)
+        assert top + float(mark[2]) * scale == pytest.approx(doubt["y"], abs=0.5)
+    assert tasks.drawing("rubbish") is None
+    assert tasks.drawing(None) is None
+
+
+@pytest.fixture(scope="module")
+def welcoming() -> Iterator[TestClient]:
+    limits = Limits(workers=1, timeout=5, origins=("https://ketcher.example",), recognized=3)
+    app = application(Stub, limits, ketcher=True)
+    with TestClient(app, base_url="http://localhost") as made:
+        yield made
+
+
+def test_ketcher_gets_a_molecule_for_a_picture(client: TestClient, welcoming: TestClient) -> None:
+    assert client.post("/imago/uploads", content=picture(), headers=PNG).status_code == 404
+    info = welcoming.get("/info").json()
+    assert info["imago_versions"][0].startswith("MolGaze ")
+    posted = welcoming.post("/imago/uploads?version=1", content=picture(), headers=PNG)
+    assert posted.status_code == 200
+    path = f"/imago/uploads/{posted.json()['upload_id']}"
+    found = welcoming.get(path).json()
+    assert found["state"] == "SUCCESS"
+    mol = Chem.MolFromMolBlock(found["metadata"]["mol_str"])
+    assert Chem.MolToSmiles(mol) == "CO"
+    first, second = mol.GetConformer().GetPositions()
+    assert np.linalg.norm(first - second) == pytest.approx(1.5, abs=0.01)
+    gone = welcoming.get(path)  # nothing is kept once it was fetched
+    assert gone.status_code == 404
+    assert gone.json()["error"] == "there is no such upload, or its molecule was fetched already"
+
+    posted = welcoming.post("/imago/uploads", content=b"bad", headers=PNG).json()
+    found = welcoming.get(f"/imago/uploads/{posted['upload_id']}").json()
+    assert (found["state"], found["error"]) == ("FAILURE", "not a picture")
+    refused = welcoming.post("/imago/uploads", content=b"x", headers={"Content-Type": "text/html"})
+    assert refused.status_code == 415
+    assert refused.json()["error"].startswith("text/html: send")
+
+    ids = [
+        welcoming.post("/imago/uploads", content=picture(), headers=PNG).json()["upload_id"]
+        for _ in range(4)
+    ]
+    codes = [welcoming.get(f"/imago/uploads/{i}").status_code for i in ids]
+    assert codes == [404, 200, 200, 200]  # as many as are kept
+
+
+def test_only_pages_of_sites_that_were_named_may_use_it(welcoming: TestClient) -> None:
+    ask = {
+        "Origin": "https://ketcher.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+        "Sec-Fetch-Site": "cross-site",
+    }
+    before = welcoming.options("/imago/uploads", headers=ask)
+    assert before.status_code == 204
+    assert before.headers["access-control-allow-origin"] == "https://ketcher.example"
+    assert "POST" in before.headers["access-control-allow-methods"]
+    headers = PNG | {"Origin": "https://ketcher.example", "Sec-Fetch-Site": "cross-site"}
+    answer = welcoming.post("/read", content=picture(), headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://ketcher.example"
+    assert answer.headers["vary"] == "Origin"
+    for other in ("https://ketcher.example.org", "http://ketcher.example", "null"):
+        headers["Origin"] = other
+        refused = welcoming.post("/read", content=picture(), headers=headers)
+        assert refused.status_code == 403
+        assert "access-control-allow-origin" not in refused.headers
+        assert welcoming.options("/read", headers=ask | {"Origin": other}).status_code == 403
 
 
 def test_nothing_goes_to_disk(
@@ -279,8 +445,8 @@ def test_nothing_goes_to_disk(
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
-    files = [("pictures", (n, n.encode() * 45_000)) for n in "ab"]
-    assert client.post("/read", files=files).status_code == 200
+    parts = [("pictures", (n, n.encode() * 45_000)) for n in "ab"]
+    assert client.post("/read", files=parts).status_code == 200
     assert not list(tmp_path.iterdir())
 
 

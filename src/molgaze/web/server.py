@@ -15,9 +15,11 @@ import ipaddress
 import math
 import os
 import re
+import secrets
 import socket
 import sys
 import webbrowser
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -26,9 +28,11 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import Headers, UploadFile
@@ -37,8 +41,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..cores import cores
 from ..picture import FORMATS
-from ..reader import Reader
+from ..reader import WEIGHTS, Reader
 from ..workers import (
+    PAGE_TIMES,
     Answer,
     Factory,
     LostError,
@@ -50,14 +55,15 @@ from ..workers import (
 from . import tasks
 
 PAGE = Path(__file__).parent / "page"
+EXAMPLE = WEIGHTS / "check.png"
 SCRIPT = "text/javascript; charset=utf-8"
 FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", SCRIPT),
+    "/pane.js": ("pane.js", SCRIPT),
     "/gaze.js": ("gaze.js", SCRIPT),
     "/editor.js": ("editor.js", SCRIPT),
-    "/files.js": ("files.js", SCRIPT),
     "/openchemlib.js": ("openchemlib.js", SCRIPT),
     "/openchemlib.txt": ("openchemlib.LICENSE.txt", "text/plain; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
@@ -72,6 +78,13 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Allow-Private-Network": "true",
+    "Access-Control-Max-Age": "600",
+}
+"""What a browser is told before a page of another site, which was named, sends a picture."""
 STATUS = {"format": 415, "large": 413, "fault": 500, "TimedOut": 504}
 """Of a picture alone in its request, by the fault with it; 422 for all others."""
 
@@ -90,6 +103,9 @@ class Limits:
         deadline: seconds for a request, from its first byte to its answer.
         hosts: names under which the server may be addressed, beside ``localhost`` and addresses in
             numbers, which no rebinding of a name can forge.
+        origins: of other sites whose pages may use the server, such as ``https://example.org``;
+            ``*`` is all.
+        recognized: molecules that are kept until an editor fetches them.
     """
 
     workers: int = field(default_factory=cores)
@@ -99,6 +115,8 @@ class Limits:
     timeout: float = 20.0
     deadline: float = 60.0
     hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    recognized: int = 100
 
 
 # ---- what is answered -----------------------------------------------------------------------
@@ -140,19 +158,48 @@ class ReadingAnswer(BaseModel):
     found: float | None
     number: str | None
     atom_confidences: list[float | None]
+    role: str | None
+    reaction: str | None
+
+
+class Doubt(BaseModel):
+    """An atom that may be wrong, and where it lies in the picture."""
+
+    x: float
+    y: float
+    label: str
+    confidence: float
+
+
+class Drawing(BaseModel):
+    """A molecule as it lies in the picture, with wedges on the bonds that had them there.
+
+    ``frame`` is the left, top, right and bottom of the svg in the units of the reading's places.
+    """
+
+    svg: str
+    frame: list[float]
+    doubtful: list[Doubt]
 
 
 class FoundAnswer(BaseModel):
-    """What is drawn on a page of a document."""
+    """What is drawn on a page of a document, or in a picture.
+
+    ``size`` is the height and width of the page in the units of the boxes: points of a PDF, or
+    pixels; it is told of a PDF, and where ``picture`` is asked for. ``picture`` is a data URL.
+    """
 
     pages: int
+    size: tuple[float, float] | None
     readings: list[ReadingAnswer]
+    drawings: list[Drawing | None] | None
+    picture: str | None
 
 
 class Fault(BaseModel):
     """Why there is no answer."""
 
-    detail: str | list[dict[str, Any]]
+    detail: str
 
 
 class Health(BaseModel):
@@ -170,6 +217,28 @@ class Names(BaseModel):
     smiles: str | None
     cxsmiles: str | None
     inchikey: str | None
+    drawing: Drawing | None
+
+
+class Upload(BaseModel):
+    """What Ketcher asks for a molecule by."""
+
+    upload_id: str
+
+
+class Recognized(BaseModel):
+    """The molecule of a picture that was sent, or why there is none."""
+
+    state: Literal["SUCCESS", "FAILURE"]
+    metadata: dict[str, str]
+    error: str | None
+
+
+class Versions(BaseModel):
+    """What Ketcher asks before it offers to recognize pictures."""
+
+    indigo_version: str
+    imago_versions: list[str]
 
 
 _FAULTS = {
@@ -178,7 +247,8 @@ _FAULTS = {
     413: "Too many bytes, pixels or pictures.",
     415: "Not a picture of a known format, or a body of another type.",
     421: "The server has no such name.",
-    422: "A picture that cannot be read: broken, blank, too small, without that page.",
+    422: "A picture that cannot be read: broken, blank, too small, without that page; or a "
+    "parameter of the wrong kind.",
     500: "A fault in MolGaze.",
     503: "Busy: come back after the seconds in `Retry-After`.",
     504: "It took too long.",
@@ -212,18 +282,31 @@ _FORM = {
         }
     }
 }
-Page = Annotated[int, Query(ge=1, le=10_000, description="Frame or page of a TIFF, from 1.")]
+Page = Annotated[int, Query(ge=1, le=10_000, description="Page of a document, from 1.")]
+Text = Literal["csv", "tsv", "jsonl", "sdf", "smi", "cdxml", "mol"]
+KINDS: dict[Text, str] = {
+    "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
+    "jsonl": "application/jsonl",
+    "sdf": "chemical/x-mdl-sdfile",
+    "smi": "chemical/x-daylight-smiles",
+    "cdxml": "application/vnd.chemdraw+xml",
+    "mol": "chemical/x-mdl-molfile",
+}
 
 
 # ---- the application ------------------------------------------------------------------------
 
 
-def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
+def application(
+    factory: Factory, limits: Limits | None = None, *, ketcher: bool = False
+) -> FastAPI:
     """The server as an ASGI application.
 
     Args:
         factory: makes a worker's reader; picklable.
         limits: the defaults if None.
+        ketcher: also answer what Ketcher asks to recognize a picture.
 
     Raises:
         WorkerError: when it starts up, if no reader can be started.
@@ -252,7 +335,12 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         redoc_url=None,
         responses={code: _RESPONSES[code] for code in (400, 421)},
     )
-    app.add_middleware(_Guard, hosts=limits.hosts)
+    app.add_middleware(_Guard, hosts=limits.hosts, origins=limits.origins)
+
+    @app.exception_handler(RequestValidationError)
+    async def refused(_: Request, err: RequestValidationError) -> JSONResponse:
+        said = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in err.errors())
+        return JSONResponse({"detail": said}, 422)
 
     @app.post(
         "/read",
@@ -286,11 +374,12 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
 
     @app.post(
         "/find",
-        summary="Find and read every molecule that is drawn on a page of a PDF.",
+        summary="Find and read every molecule on a page of a PDF, or in a picture.",
         responses={
             200: {
-                "description": "How many pages there are, and a reading for each drawing of the "
-                "page, with its box; its places are in points of a PDF, or pixels of a picture.",
+                "description": "How many pages there are, and a reading for each molecule of this "
+                "one, as `molgaze read` gives them: with its box on a page and in a picture that "
+                "shows several. Places are in points of a PDF, or in pixels.",
                 "model": FoundAnswer,
             },
             **_READING,
@@ -299,13 +388,22 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
             "requestBody": {"required": True, "content": {"application/pdf": _BINARY} | _PICTURE}
         },
     )
-    async def find(request: Request, page: Page = 1) -> JSONResponse:
-        async with desk.turn() as turn:
+    async def find(
+        request: Request, page: Page = 1, drawings: bool = False, picture: bool = False
+    ) -> JSONResponse:
+        async with desk.turn(PAGE_TIMES) as turn:
             _check_type(request, ("application/pdf", "image/", "application/octet-stream", ""))
             body = await _body(request, limits.body, turn.hold)
             turn.admit()
-            task = partial(tasks.find, source=_name(request), page=page, content=body)
-            fault, answer = await desk.ask(turn, task)
+            task = partial(
+                tasks.find,
+                source=_name(request),
+                page=page,
+                content=body,
+                drawings=drawings,
+                picture=picture,
+            )
+            fault, answer = await desk.ask(turn, task, PAGE_TIMES)
         if fault is not None:
             raise _refusal(fault, answer)
         return JSONResponse(answer)
@@ -332,7 +430,7 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
 
     @app.post(
         "/names",
-        summary="What a molfile is called: canonical SMILES and InChIKey.",
+        summary="What a molfile is called, canonical SMILES and InChIKey, and its drawing.",
         responses={
             200: {"model": Names},
             **_READING,
@@ -358,6 +456,35 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
             raise _refusal(fault, answer)
         return JSONResponse(answer)
 
+    @app.post(
+        "/export",
+        summary="Readings to a file, as the command line writes it.",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The file.",
+                "content": {kind: {"schema": {"type": "string"}} for kind in KINDS.values()},
+            },
+            **_READING,
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"type": "array", "items": {}}}},
+            }
+        },
+    )
+    async def export(request: Request, format: Text) -> Response:
+        async with desk.turn() as turn:
+            _check_type(request, ("application/json",))
+            body = await _body(request, limits.body, turn.hold)
+            turn.admit()
+            task = partial(tasks.export, content=body, format=format)
+            fault, answer = await desk.ask(turn, task)
+        if fault is not None:
+            raise _refusal(fault, answer)
+        return Response(answer, media_type=KINDS[format])
+
     @app.get("/healthz", responses={200: {"model": Health}})
     async def healthz() -> JSONResponse:
         """Model, version, and the number of requests under way."""
@@ -365,15 +492,70 @@ def application(factory: Factory, limits: Limits | None = None) -> FastAPI:
         return JSONResponse({**about, "under_way": desk.under_way})
 
     for path, (name, kind) in FILES.items():
-        app.add_api_route(path, _sender(name, kind), methods=["GET"], include_in_schema=False)
+        app.add_api_route(path, _sender(PAGE / name, kind), include_in_schema=False)
+    app.add_api_route("/example.png", _sender(EXAMPLE, "image/png"), include_in_schema=False)
+    if ketcher:
+        _answer_ketcher(app, desk, limits)
     return app
 
 
-def _sender(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
+def _sender(path: Path, kind: str) -> Callable[[], Awaitable[Response]]:
     async def send() -> Response:
-        return FileResponse(PAGE / name, media_type=kind, headers={"Cache-Control": "no-cache"})
+        return FileResponse(path, media_type=kind, headers={"Cache-Control": "no-cache"})
 
     return send
+
+
+def _answer_ketcher(app: FastAPI, desk: _Desk, limits: Limits) -> None:
+    """Adds what the remote structure service of Ketcher asks for when a picture is recognized.
+
+    A picture is read while its upload is answered, so that the molecule is there when it is first
+    asked for. It is kept in memory until it has been fetched, or until newer ones fill the place.
+    """
+    kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    @app.get(
+        "/info", summary="For Ketcher: what can be asked.", responses={200: {"model": Versions}}
+    )
+    async def info() -> JSONResponse:
+        return JSONResponse({"indigo_version": "", "imago_versions": [f"MolGaze {_version()}"]})
+
+    @app.post(
+        "/imago/uploads",
+        summary="For Ketcher: recognize a picture.",
+        responses={200: {"model": Upload}, **_READING},
+        openapi_extra={"requestBody": {"required": True, "content": _PICTURE}},
+    )
+    async def upload(request: Request) -> JSONResponse:
+        try:
+            async with desk.turn() as turn:
+                _check_type(request, ("image/", "application/octet-stream", ""))
+                body = await _body(request, limits.body, turn.hold)
+                turn.admit()
+                fault, answer = await desk.ask(turn, partial(tasks.recognized, content=body))
+        except HTTPException as err:  # Ketcher shows what is under `error`
+            said = {"detail": err.detail, "error": err.detail}
+            return JSONResponse(said, err.status_code, err.headers)
+        key = secrets.token_urlsafe(16)
+        if fault is None:
+            kept[key] = {"state": "SUCCESS", "metadata": {"mol_str": answer}, "error": None}
+        else:
+            kept[key] = {"state": "FAILURE", "metadata": {}, "error": answer}
+        while len(kept) > limits.recognized:
+            kept.popitem(last=False)
+        return JSONResponse({"upload_id": key})
+
+    @app.get(
+        "/imago/uploads/{upload_id}",
+        summary="For Ketcher: the molecule of a picture that was sent, once.",
+        responses={200: {"model": Recognized}, 404: {"model": Fault}},
+    )
+    async def recognized(upload_id: str) -> JSONResponse:
+        found = kept.pop(upload_id, None)
+        if found is None:
+            said = "there is no such upload, or its molecule was fetched already"
+            return JSONResponse({"detail": said, "error": said}, 404)
+        return JSONResponse(found)
 
 
 def _version() -> str:
@@ -415,15 +597,16 @@ class _Desk:
         return await asyncio.wrap_future(future)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[_Turn]:
-        """One request, up to its deadline."""
+    async def turn(self, times: float = 1.0) -> AsyncIterator[_Turn]:
+        """One request, up to its deadline; its task takes so many times as long as a picture."""
+        deadline = self._limits.deadline + (times - 1) * self._limits.timeout
         self.check_room()  # before it sends what nobody has room for
         turn = _Turn(self)
         try:
-            async with asyncio.timeout(self._limits.deadline):
+            async with asyncio.timeout(deadline):
                 yield turn
         except TimeoutError:
-            raise HTTPException(504, f"took more than {self._limits.deadline:g} s") from None
+            raise HTTPException(504, f"took more than {deadline:g} s") from None
         finally:
             turn.leave()
 
@@ -454,19 +637,23 @@ class _Desk:
         except LostError as lost:
             return lost.kind, failure(source, page, lost, self.model).to_dict()
 
-    async def ask(self, turn: _Turn, task: Task[tasks.Answered]) -> tasks.Answered:
+    async def ask(
+        self, turn: _Turn, task: Task[tasks.Answered], times: float = 1.0
+    ) -> tasks.Answered:
         """The answer of a worker; a fault if two were lost over it."""
         try:
-            return await self._ask(turn, task)
+            return await self._ask(turn, task, times)
         except LostError as lost:
             return lost.kind, str(lost)
 
-    async def _ask(self, turn: _Turn, task: Task[tasks.Answered]) -> tasks.Answered:
+    async def _ask(
+        self, turn: _Turn, task: Task[tasks.Answered], times: float = 1.0
+    ) -> tasks.Answered:
         loop = asyncio.get_running_loop()
 
         def work() -> tuple[float, tasks.Answered]:
             began = loop.time()
-            return began, self._workers.ask(task)
+            return began, self._workers.ask(task, times)
 
         try:
             began, answer = await self._in_thread(work, turn)
@@ -604,7 +791,10 @@ async def _files(request: Request, limits: Limits, hold: Hold) -> list[tuple[str
 
 
 def _name(request: Request) -> str:
-    found = re.search(r'filename="?([^";]+)', request.headers.get("content-disposition", ""))
+    told = request.headers.get("content-disposition", "")
+    if found := re.search(r"filename\*=UTF-8''([^;\s]+)", told, re.IGNORECASE):
+        return _plain(unquote(found[1], errors="replace"))
+    found = re.search(r'filename="?([^";]+)', told)
     return _plain(found[1] if found else None)
 
 
@@ -615,43 +805,51 @@ def _plain(name: str | None) -> str:
 
 
 class _Guard:
-    """Answers requests to a name of this server only, and from its own pages; adds the headers."""
+    """Answers requests to a name of this server only, from its own pages and from those of other
+    sites that were named; adds the headers.
+    """
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()
+    ) -> None:
         self._app = app
         self._hosts = {"localhost", *(h.lower().rstrip(".") for h in hosts)}
+        self._origins = {o.lower().rstrip("/") for o in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        origin = headers.get("origin")
+        is_welcome = origin is not None and not self._origins.isdisjoint({origin.lower(), "*"})
+        own = dict(HEADERS)
+        if is_welcome and origin is not None:
+            own |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 kept = list(message.get("headers", []))
-                names = {name.lower() for name, _ in kept}
-                own = (
-                    HEADERS
-                    if b"cache-control" in names
-                    else HEADERS | {"Cache-Control": "no-store"}
-                )
+                if not any(name.lower() == b"cache-control" for name, _ in kept):
+                    kept.append((b"cache-control", b"no-store"))
                 kept += [(n.lower().encode(), v.encode()) for n, v in own.items()]
                 message = {**message, "headers": kept}
             await send(message)
 
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        origin = headers.get("origin")
-        refused: JSONResponse | None = None
+        answer: Response | None = None
         if not self._known(host):
-            refused = JSONResponse({"detail": "this server has no such name"}, 421)
+            answer = JSONResponse({"detail": "this server has no such name"}, 421)
+        elif is_welcome:
+            if scope["method"] == "OPTIONS":
+                answer = Response(status_code=204, headers=PREFLIGHT)
         elif scope["method"] not in ("GET", "HEAD") and (
             headers.get("sec-fetch-site") in ("cross-site", "same-site")
             or (origin is not None and origin.partition("://")[2] != host)
         ):
-            refused = JSONResponse({"detail": "from a page of another site"}, 403)
-        await (refused or self._app)(scope, receive, with_headers)
+            answer = JSONResponse({"detail": "from a page of another site"}, 403)
+        await (answer or self._app)(scope, receive, with_headers)
 
     def _known(self, host: str) -> bool:
         match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:\d+)?", host.lower())
@@ -687,6 +885,7 @@ def run(args: argparse.Namespace) -> int:
         timeout=args.timeout,
         deadline=args.timeout + 40,
         hosts=tuple(args.allow_host),
+        origins=tuple(args.allow_origin),
     )
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     try:
@@ -694,7 +893,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as err:
         said = os.strerror(err.errno) if err.errno and err.errno > 0 else str(err)
         raise OSError(f"{args.host}, port {args.port}: {said}") from err
-    app = application(factory, limits)
+    app = application(factory, limits, ketcher=args.ketcher)
     server = _Server(
         uvicorn.Config(
             app,

@@ -22,28 +22,9 @@ export function atoms(molfile) {
   return lines.slice(4, 4 + count).map((line) => [Number(line.slice(0, 10)), -Number(line.slice(10, 20))]);
 }
 
-// The PNG of a molecule, drawn without help of a server.
-export async function drawing(smiles) {
-  const { Molecule } = await openchemlib();
-  const svg = Molecule.fromSmiles(smiles).toSVG(560, 400, undefined, { suppressChiralText: true, noStereoProblem: true });
-  const image = new Image();
-  image.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
-  await image.decode();
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [560, 400];
-  const pen = canvas.getContext("2d");
-  pen.fillStyle = "#ffffff";
-  pen.fillRect(0, 0, 560, 400);
-  pen.drawImage(image, 0, 0);
-  URL.revokeObjectURL(image.src);
-  return new Promise((done) => canvas.toBlob(done, "image/png"));
-}
-
 export class Editor {
-  // edited() is called when the user has changed the molecule
-  constructor(element, edited) {
+  constructor(element) {
     this.element = element;
-    this.edited = edited;
     this.editor = null;
     this.onPicture = null; // places of the atoms there, until they are known in the editor
     this.before = []; // places in the editor when it was last looked at
@@ -51,7 +32,7 @@ export class Editor {
     this.shift = [0, 0]; // of the picture's corner, in the editor
   }
 
-  // molfile: with its atoms on the picture; doubtful: [x, y] there.
+  // molfile: with its atoms on the picture; doubtful: {x, y} there.
   async show(molfile, doubtful = []) {
     const { Molecule, CanvasEditor } = await openchemlib();
     const molecule = Molecule.fromMolfile(absolute(molfile ?? ""));
@@ -62,13 +43,10 @@ export class Editor {
       for (const kind of ["pointerdown", "keydown"]) {
         this.element.addEventListener(kind, () => this.follow(), { capture: true });
       }
-      this.editor.setOnChangeListener((event) => {
-        if (event.type === "molecule" && event.isUserEvent) this.edited();
-      });
     }
     const places = molfile ? atoms(molfile) : [];
-    for (const spot of doubtful) {
-      const [atom, distance] = nearest(spot, places);
+    for (const { x, y } of doubtful) {
+      const [atom, distance] = nearest([x, y], places);
       if (distance < spacing(places) / 2) molecule.setAtomColor(atom, Molecule.cAtomColorRed);
     }
     this.editor.setMolecule(molecule);
@@ -81,7 +59,6 @@ export class Editor {
     if (!molecule.getAllAtoms()) throw new Error("no atoms");
     this.editor.setMolecule(molecule);
     this.onPicture = [];
-    this.edited();
   }
 
   places() {
@@ -129,10 +106,6 @@ export class Editor {
     const first = 4 + molecule.getAllAtoms() + bonds;
     const properties = lines.slice(first, end).filter((line) => !own.test(line));
     return ["", "  MolGaze, corrected by hand", "", ...lines.slice(3, first), ...aliases, ...properties, "M  END", ""].join("\n");
-  }
-
-  smiles() {
-    return this.editor.getMolecule().toIsomericSmiles();
   }
 }
 

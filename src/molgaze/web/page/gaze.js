@@ -1,12 +1,13 @@
 // The gaze over its picture: what the reader looked at, token by token, on a canvas.
 
-export const DOUBTFUL = 0.9; // tokens less probable than this are marked
-const STEP = 240; // ms a token at speed 1, less for long walks
-const LONGEST = 9000; // ms of a whole walk at speed 1
+import { fit, MARK, pen, ring } from "./pane.js";
+
+export const SPOT = "rgb(37 99 235)"; // of a place that is pointed at
+const STEP = 160; // ms a token, less for long walks
+const LONGEST = 6000; // ms of a whole walk
 const PATH = [[29, 78, 216], [13, 148, 136], [217, 119, 6]]; // from the first step to the last
 const RING = "rgb(192 38 211)";
 const JUMP = "rgb(100 116 139 / 70%)";
-const DOUBT = "rgb(220 38 38)";
 
 const BONDS = {
   "=": "double bond", "#": "triple bond", "$": "quadruple bond", ":": "aromatic bond",
@@ -51,51 +52,37 @@ export function moves(tokens, places) {
   return found;
 }
 
-// Steps whose token is doubtful.
-export function doubts(reading) {
-  const steps = [];
-  reading.probabilities.forEach((p, i) => {
-    if (p !== null && p < DOUBTFUL && reading.places[i]?.[0] !== null) steps.push(i);
-  });
-  return steps;
-}
-
 export class Replay {
   // told(step, playing) is called whenever either changes
   constructor(canvas, told) {
     this.canvas = canvas;
     this.told = told;
-    this.speed = 1;
     this.at = 0; // in tokens: 3.5 is half way to the fourth
     this.playing = false;
+    this.spot = null; // a place that is pointed at
     this.clear();
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
   clear() {
     this.playing = false;
-    this.picture = null;
-    this.reading = null;
+    this.shown = null;
     this.moves = [];
-    this.doubts = new Set();
     this.at = 0;
     this.draw();
   }
 
-  // picture: an ImageBitmap; reading: of it, or null
-  show(picture, reading) {
+  // shown: bitmap; unit, its pixels for one of the reading; frame, the part that is to be seen;
+  // box, that of a drawing on its page, or null; reading or null; doubtful, [{x, y, confidence}]
+  show(shown) {
     this.clear();
-    this.picture = picture;
-    this.reading = reading;
-    if (reading) {
-      this.moves = moves(reading.tokens, reading.places);
-      this.doubts = new Set(doubts(reading));
-    }
+    this.shown = shown;
+    if (shown.reading) this.moves = moves(shown.reading.tokens, shown.reading.places);
     this.seek(this.length);
   }
 
   get length() {
-    return this.reading ? this.reading.tokens.length : 0;
+    return this.shown?.reading?.tokens.length ?? 0;
   }
 
   play() {
@@ -129,50 +116,55 @@ export class Replay {
     this.told(this.at, false);
   }
 
-  // The step under a point of the canvas, or null.
-  nearest(x, y) {
-    const box = this.canvas.getBoundingClientRect();
-    const { scale, left, top } = this.frame();
-    let best = null;
-    let least = 18;
-    this.reading?.places.forEach((place, i) => {
+  // The step that looked at a place, or null.
+  nearest([x, y], reach) {
+    let [best, least] = [null, reach];
+    this.shown?.reading?.places.forEach((place, i) => {
       if (!place || place[0] === null) return;
-      const d = Math.hypot(place[0] * scale + left - (x - box.left), place[1] * scale + top - (y - box.top));
+      const d = Math.hypot(place[0] - x, place[1] - y);
       if (d < least) [best, least] = [i, d];
     });
     return best;
   }
 
-  // How the picture lies on the canvas, in CSS pixels.
-  frame() {
-    const { clientWidth: width, clientHeight: height } = this.canvas;
-    const { width: w, height: h } = this.picture ?? { width: 1, height: 1 };
-    const scale = Math.min((width - 24) / w, (height - 24) / h, 6);
-    return { scale, left: (width - w * scale) / 2, top: (height - h * scale) / 2 };
+  // How the frame lies on the canvas, in CSS pixels.
+  view() {
+    return fit(this.shown.frame, this.canvas.clientWidth, this.canvas.clientHeight);
   }
 
   draw() {
-    const { canvas, picture, reading } = this;
-    const dense = window.devicePixelRatio || 1;
-    canvas.width = Math.max(1, Math.round(canvas.clientWidth * dense));
-    canvas.height = Math.max(1, Math.round(canvas.clientHeight * dense));
-    const pen = canvas.getContext("2d");
-    pen.scale(dense, dense);
-    if (!picture) return;
-    const { scale, left, top } = this.frame();
-    pen.save();
-    pen.fillStyle = "#ffffff";
-    pen.fillRect(left, top, picture.width * scale, picture.height * scale);
-    pen.globalAlpha = reading ? 0.5 : 1;
-    pen.imageSmoothingQuality = "high";
-    pen.drawImage(picture, left, top, picture.width * scale, picture.height * scale);
-    pen.restore();
-    if (!reading) return;
+    const made = pen(this.canvas);
+    if (!this.shown) return;
+    const { bitmap, unit, box, reading } = this.shown;
+    const { scale, left, top } = this.view();
     const to = ([x, y]) => [x * scale + left, y * scale + top];
-    const bond = Math.min(Math.max((reading.scale ?? 30) * scale, 16), 80);
-    this.drawMoves(pen, to, bond);
-    this.drawMarks(pen, to, bond);
-    this.drawGaze(pen, to, bond);
+    const [width, height] = [bitmap.width / unit * scale, bitmap.height / unit * scale];
+    const isWalking = reading && this.at < this.length;
+    made.fillStyle = "#ffffff";
+    made.fillRect(left, top, width, height);
+    made.globalAlpha = isWalking ? 0.5 : 1;
+    made.drawImage(bitmap, left, top, width, height);
+    made.globalAlpha = 1;
+    if (box) this.dim(made, to, box);
+    const bond = Math.min(Math.max((reading?.scale ?? 30) * scale, 16), 80);
+    if (isWalking) {
+      this.drawMoves(made, to, bond);
+      this.drawMarks(made, to, bond);
+      this.drawGaze(made, to, bond);
+    } else {
+      for (const { x, y } of this.shown.doubtful) ring(made, to([x, y]), bond * 0.42, MARK, 2.5);
+    }
+    if (this.spot) ring(made, to(this.spot), bond * 0.55, SPOT, 2.5);
+  }
+
+  // What stands round the drawing on its page is pale.
+  dim(made, to, [x0, y0, x1, y1]) {
+    const [[left, top], [right, bottom]] = [to([x0, y0]), to([x1, y1])];
+    made.fillStyle = "rgb(255 255 255 / 65%)";
+    made.beginPath();
+    made.rect(0, 0, this.canvas.clientWidth, this.canvas.clientHeight);
+    made.rect(left - 6, top - 6, right - left + 12, bottom - top + 12);
+    made.fill("evenodd");
   }
 
   colour(step) {
@@ -201,7 +193,7 @@ export class Replay {
   }
 
   drawMarks(pen, to, bond) {
-    const { tokens, places, probabilities } = this.reading;
+    const { tokens, places } = this.shown.reading;
     tokens.forEach((token, step) => {
       const place = places[step];
       if (step >= this.at || !place || place[0] === null) return;
@@ -212,27 +204,12 @@ export class Replay {
         pen.fillStyle = this.colour(step);
         pen.fill();
       }
-      if (this.doubts.has(step)) {
-        pen.beginPath();
-        pen.arc(x, y, Math.max(9, bond / 3), 0, 7);
-        pen.lineWidth = 2;
-        pen.strokeStyle = DOUBT;
-        pen.stroke();
-        pen.font = "600 12px system-ui, sans-serif";
-        pen.lineWidth = 3;
-        pen.strokeStyle = "#ffffff";
-        pen.fillStyle = DOUBT;
-        const text = `${Math.round(probabilities[step] * 100)} %`;
-        const above = y - Math.max(9, bond / 3) - 4;
-        pen.strokeText(text, x - 12, above);
-        pen.fillText(text, x - 12, above);
-      }
     });
   }
 
   drawGaze(pen, to, bond) {
-    const { places } = this.reading;
-    if (this.at <= 0 || this.at >= this.length) return;
+    const { places } = this.shown.reading;
+    if (this.at <= 0) return;
     const step = Math.floor(this.at);
     const seen = (i) => (places[i] && places[i][0] !== null ? places[i] : null);
     const end = seen(step);
