@@ -49,7 +49,9 @@ def to_dataframe(readings: Iterable[Reading]) -> pandas.DataFrame:
     for name in COUNTS:
         frame[name] = frame[name].astype("Int64")
     frame["molecule"] = frame["molecule"].astype(object)
-    from rdkit.Chem import PandasTools  # noqa: PLC0415  imports pandas
+    from rdkit.Chem import (  # noqa: PLC0415  imports pandas
+        PandasTools,  # type: ignore[attr-defined]
+    )
 
     PandasTools.ChangeMoleculeRendering(frame)
     return frame

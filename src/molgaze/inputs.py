@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from .document import Document, is_pdf, tiff_pages
 from .files import arrow
+from .formats import SUFFIXES, can_open
 from .picture import MAX_BYTES, PictureError
 
 PICTURES = (
@@ -290,7 +291,10 @@ class Inputs:
 def is_picture(name: str) -> bool:
     """Whether a file is looked for in folders and archives, by its name."""
     is_hidden = name.rpartition("/")[2].startswith(".")
-    return name.lower().endswith((*PICTURES, *DOCUMENTS)) and not is_hidden
+    if is_hidden:
+        return False
+    suffix = _suffix(name)
+    return suffix in (*PICTURES, *DOCUMENTS) or (suffix in SUFFIXES and can_open(suffix))
 
 
 def _suffix(name: str) -> str:
@@ -308,7 +312,9 @@ def told_skipped(skipped: dict[str, Counter[str]]) -> Iterator[str]:
             "1 file was skipped: its name is" if one else f"{kinds.total():,} files were skipped"
         )
         why = "not that of a picture" if one else ": their names are not those of pictures"
-        yield f"{holder}: {files}{' ' * one}{why} ({told}{more})"
+        lacking = sorted(set(kinds) & set(SUFFIXES))
+        how = f"; {', '.join(lacking)}: pip install 'molgaze[formats]'" if lacking else ""
+        yield f"{holder}: {files}{' ' * one}{why} ({told}{more}){how}"
 
 
 def _broken(source: str, stamp: str, err: Exception) -> Item:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import refusals
+from . import formats, refusals
 from .paper import plain_ink
 from .scale import TARGET_BOND, Bytes, Picture, at_scale, bond_length
 
@@ -163,8 +163,7 @@ def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, nam
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError(name, "large", f"more than {MAX_PIXELS:,} pixels") from error
     except _DECODER_ERRORS as error:
-        reason = "not a picture of a known format (" + ", ".join(FORMATS) + ")"
-        raise PictureError(name, "format", refusals.of_bytes(data) or reason) from error
+        image = _open_other(data, name, error)
     with image:
         _check_size(image.size, name)
         try:
@@ -182,6 +181,19 @@ def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, nam
             raise
         except _DECODER_ERRORS as error:
             raise PictureError(name, "truncated", f"truncated or corrupt ({error})") from error
+
+
+def _open_other(data: bytes, name: str, error: Exception) -> Image.Image:
+    """A picture of a kind that an extra brings; `error` is what Pillow made of it."""
+    opened = formats.opener(data)
+    if opened is None:
+        reason = "not a picture of a known format (" + ", ".join(FORMATS) + ")"
+        raise PictureError(name, "format", refusals.of_bytes(data) or reason) from error
+    try:
+        return opened(data)
+    except Exception as fault:  # whatever another library makes of a broken file
+        told = next(iter(str(fault).splitlines()), type(fault).__name__)
+        raise PictureError(name, "truncated", f"cannot be drawn or decoded ({told})") from fault
 
 
 def _read(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> bytes:

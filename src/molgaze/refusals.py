@@ -12,8 +12,14 @@ PDF = (
     "is a PDF, which is read page by page: `molgaze read` and `molgaze batch` do it if its name "
     "ends in .pdf, and in Python Reader.find does"
 )
-SVG = "is an SVG drawing: save it as PNG first, for example with Inkscape or `rsvg-convert`"
-HEIC = "is a HEIC or AVIF photograph: save it as JPEG or PNG first, in the program that shows it"
+SVG = (
+    "is an SVG drawing, and what draws it is not installed: pip install 'molgaze[formats]', or "
+    "save it as PNG first, for example with Inkscape"
+)
+HEIC = (
+    "is a HEIC or AVIF photograph, and what opens it is not installed: pip install "
+    "'molgaze[formats]', or save it as JPEG or PNG first, in the program that shows it"
+)
 ADDRESS = "is an address: MolGaze fetches nothing by network; save the picture and give its path"
 ENCODED = "is text that encodes a picture, no path: decode it (base64.b64decode) and give the bytes"
 STRING = "is a SMILES or an InChI, no path: MolGaze reads pictures and needs the path of one"
