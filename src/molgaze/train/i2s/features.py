@@ -33,14 +33,15 @@ class Store:
         folder: of the shards.
         limit: bytes that the shards may have in all.
         variant: of the network; its tokens are kept beside the features.
-        shard: pictures of a shard.
+        shard: pictures of a shard; SHARD if it is 0.
 
     Raises:
         ValueError: the folder holds features of another variant.
     """
 
-    def __init__(self, folder: Path, limit: float, variant: str, shard: int = SHARD) -> None:
-        self.folder, self.limit, self.variant, self.shard = folder, limit, variant, shard
+    def __init__(self, folder: Path, limit: float, variant: str, shard: int = 0) -> None:
+        self.folder, self.limit, self.variant = folder, limit, variant
+        self.shard = shard or SHARD
         self._features: dict[int, NDArray[np.float16]] = {}  # (N, 49, 1280) by shard
         self._targets: dict[int, dict[str, NDArray[Any]]] = {}
         self._waiting: list[Batch] = []

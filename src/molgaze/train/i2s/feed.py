@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -155,21 +156,25 @@ class Pictures(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         if worker:
+            # to end a worker is no signal to save the run, which it inherited
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             cv2.setNumThreads(0)
             torch.set_num_threads(1)
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         refused: Counter[str] = Counter()
         held: list[Example] = []
+        shelf = 1  # the first batch is wanted soon
         while True:
             longest = int(self.length[0])
             smiles = partial(self.molecules.any, rng, 1, longest)
             held.append(drawn(smiles, self.size, longest, refused))
-            if len(held) == SHELF * self.batch:
+            if len(held) == shelf * self.batch:
                 held.sort(key=lambda e: len(e.tokens))
-                for k in rng.permutation(SHELF):
+                for k in rng.permutation(shelf):
                     yield collate(held[k * self.batch : (k + 1) * self.batch], dict(refused))
                     refused.clear()
                 held.clear()
+                shelf = min(2 * shelf, SHELF)
 
 
 def held_out(
