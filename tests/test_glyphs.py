@@ -5,7 +5,6 @@ import pytest
 from paper import WORDS, Sheet
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from molgaze.components import components
 from molgaze.glyphs import CLASSES, SIDE, line_of, phrases, probabilities
 from molgaze.layout import Layout
 from molgaze.numbering import numbers, printed, windows
@@ -20,8 +19,7 @@ def ink_of(text, size=28):
 
 
 def line(text):
-    parts = components(ink_of(text) >= 64)
-    return line_of(parts, np.arange(len(parts)))
+    return line_of(ink_of(text))
 
 
 def test_dots_belong_to_their_letters_and_blanks_are_seen():
@@ -32,12 +30,19 @@ def test_dots_belong_to_their_letters_and_blanks_are_seen():
 
 
 def test_a_glyph_looks_the_same_at_every_size():
-    large, small = (
-        line_of(parts, np.arange(len(parts)))
-        for parts in (components(ink_of("B7", size) >= 64) for size in (60, 24))
-    )
+    large, small = (line_of(ink_of("B7", size)) for size in (60, 24))
     assert np.abs(large.features - small.features).mean() < 0.12
-    assert line_of(components(np.zeros((9, 9), bool)), np.arange(0)) is None
+    assert line_of(np.zeros((9, 9), np.uint8)) is None
+
+
+def test_glyphs_that_touch_are_cut():
+    one, other = ink_of("4"), ink_of("2")
+    one, other = one[:, one.any(0)], other[:, other.any(0)]
+    joined = np.pad(np.concatenate([one, other], 1), 8)
+    joined[joined.shape[0] // 2 + 4 : joined.shape[0] // 2 + 7, 8:-8] = 255
+    assert len(line_of(joined, is_cut=False).boxes) == 1
+    said = probabilities(line_of(joined).features)
+    assert [CLASSES[k] for k in said.argmax(1)] == ["4", "2"]
 
 
 def test_probabilities_are_shares():

@@ -3,6 +3,7 @@
 import io
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -273,11 +274,10 @@ def whole_of(layout, mol, spots):
     return _Read(region, 0.99, reading)
 
 
-def test_molecules_that_an_arrow_joins_are_cut_apart():
+def test_molecules_that_a_line_joins_are_cut_apart():
     sheet, mol, spots = hexagons((150, 150), (420, 150))
     sheet.pen.line([(194, 150), (376, 150)], 0, 3)  # touches neither, but nearly
-    sheet.pen.polygon([(376, 150), (362, 143), (362, 157)], 0)
-    sheet.pen.line([(250, 150), (250, 120)], 0, 3)  # bent, so that it is not taken for an arrow
+    sheet.pen.line([(250, 150), (250, 120)], 0, 3)  # bent, so that it is no line by itself
     found = Layout(255 - sheet.pixels)
     whole = whole_of(found, mol, spots)
     assert whole.region.box[2] - whole.region.box[0] > 300
@@ -304,5 +304,10 @@ def test_the_whole_stands_against_its_parts():
     assert not _is_split(read("CCCO", 0.6, 0, 0, 90, 40), [left, right])
     assert _is_split(read("CCCO", 0.1, 0, 0, 90, 40), [left, right])
     assert not _is_split(read("CC.CO", 0.9, 0, 0, 90, 40), [left, read(None, 0.0, 50, 0, 90, 40)])
+    wide = replace(
+        read("CCCO", 0.4, 0, 0, 90, 40), region=Region((0, 0, 90, 40), left.region.parts, 2)
+    )
+    assert not _is_split(read("CCCO", 0.4, 0, 0, 90, 40), [left, right])
+    assert _is_split(wide, [left, right])  # at the usual gap they are two
     over = read("CO", 0.2, 30, 0, 90, 40)  # pieces that lie over one another
     assert not _is_split(read("CC.CO", 0.9, 0, 0, 90, 40), [left, over])

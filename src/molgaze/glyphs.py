@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .components import Components
-from .layout import Box, Layout, linked
+from .components import components
+from .layout import INK_LEVEL, SPECK, Box, Layout, Region, linked
+from .scale import Bytes
 
 CLASSES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz()[]-.,:;=+/'"
 SIDE = 18  # px of the square that a glyph is brought to
@@ -28,6 +29,11 @@ LEAST_HIGH = 0.55  # letters: of a phrase
 SPACE = 0.9  # letters: a wider gap parts two phrases,
 APART = 2.2  # letters: and one that is wider than this, two lines
 BLANK = 0.33  # of the line's height: and one that is wider than this, two words
+SOLID = 0.5  # of the darkest ink of a phrase: lighter than this is the edge of a glyph
+LOWEST = 5  # px: a phrase that is lower is not read
+WIDE = 0.75  # heights of the line: what is wider may be two glyphs that touch,
+CUTS = 6  # places where they may be cut,
+BETTER = 0.08  # and how much surer both halves must be than the whole
 LONGEST = 18  # glyphs in a phrase that is read
 SHORT = 4  # glyphs: phrases that are no longer may be numbers of lines anywhere on the page
 MOST_PHRASES = 200  # of a page
@@ -97,16 +103,17 @@ def phrases(layout: Layout, taken: Mask, windows: Sequence[Box]) -> list[Phrase]
         reach = 0.5 * (bottom - top)
         inside = (x > left - reach) & (x < right + reach) & (y > top - reach)
         inside &= y < bottom + 0.5 * reach
-        glyphs = line_of(parts, np.concatenate([own, small[inside]]))
+        members = np.concatenate([own, small[inside]])
+        glyphs = line_of(layout.shown(Region(layout.around(members), members, 0), 0))
         if glyphs is not None:
-            found_lines.append(glyphs)
+            found_lines.append((layout.around(members), glyphs))
     if not found_lines:
         return []
-    said = probabilities(np.concatenate([glyphs.features for glyphs in found_lines]))
+    said = probabilities(np.concatenate([glyphs.features for _, glyphs in found_lines]))
     found, first = [], 0
-    for glyphs in found_lines:
+    for box, glyphs in found_lines:
         last = first + len(glyphs.features)
-        found.append(Phrase(glyphs.box, _options(said[first:last], glyphs.blanks)))
+        found.append(Phrase(box, _options(said[first:last], glyphs.blanks)))
         first = last
     return found
 
@@ -119,61 +126,90 @@ class Line:
     """The glyphs of a phrase, from left to right.
 
     Attributes:
-        box: of all, in pixels.
-        boxes: (K, 4) of each.
+        boxes: (K, 4) left, top, right, bottom of each, in pixels.
         features: (K, SIDE ** 2 + 4) what the network is given.
         blanks: (K,) whether there is a blank before each.
     """
 
-    box: Box
     boxes: NDArray[np.int64]
     features: Floats
     blanks: Mask
 
 
-def line_of(parts: Components, members: NDArray[np.int64]) -> Line | None:
+def line_of(ink: Bytes, is_cut: bool = True) -> Line | None:
     """The glyphs of a phrase; None if nothing of it is as high as a letter.
 
     Args:
-        parts: the components of a page.
-        members: those of the phrase.
+        ink: (h, w) uint8 of the phrase alone, 255 ink.
+        is_cut: whether what is wide is cut in two if the network knows both halves better.
     """
-    order = members[np.argsort(parts.boxes[members, 0], kind="stable")]
-    glyphs: list[list[int]] = []
+    mask = ink >= max(SOLID * float(ink.max(initial=0)), INK_LEVEL)
+    parts = components(mask)
+    order = np.argsort(parts.boxes[:, 0], kind="stable")
     boxes: list[list[int]] = []
-    for k in order.tolist():
+    for k in order[parts.areas[order] > SPECK].tolist():
         left, top, right, bottom = parts.boxes[k].tolist()
-        if glyphs:
+        if boxes:
             last = boxes[-1]
             common = min(last[2], right) - max(last[0], left)
             if common > 0.6 * min(last[2] - last[0], right - left):  # the dot of an i
-                glyphs[-1].append(k)
                 boxes[-1] = [min(last[0], left), min(last[1], top),
                              max(last[2], right), max(last[3], bottom)]  # fmt: skip
                 continue
-        glyphs.append([k])
         boxes.append([left, top, right, bottom])
     placed = np.array(boxes).reshape(-1, 4)
     heights = placed[:, 3] - placed[:, 1]
     tall = heights > 0.6 * heights.max(initial=0)
-    if not tall.any() or heights.max() < 5:
+    if not tall.any() or heights.max() < LOWEST:
         return None
     high, base = float(np.median(heights[tall])), float(np.median(placed[tall, 3]))
-    features = np.stack([
-        _features(parts, np.array(glyph), box, high, base)
-        for glyph, box in zip(glyphs, placed, strict=True)
-    ])  # fmt: skip
+    glyphs = [
+        glyph
+        for box in placed.tolist()
+        for glyph in (_cut(mask, box, high, base) if is_cut else [box])
+    ]
+    placed = np.array(glyphs)
+    features = np.stack([_features(mask, glyph, high, base) for glyph in glyphs])
     blanks = np.r_[False, placed[1:, 0] - placed[:-1, 2] > BLANK * high]
-    low, far = placed[:, :2].min(0), placed[:, 2:].max(0)
-    return Line((int(low[0]), int(low[1]), int(far[0]), int(far[1])), placed, features, blanks)
+    return Line(placed, features, blanks)
 
 
-def _features(
-    parts: Components, glyph: NDArray[np.int64], box: NDArray[np.int64], high: float, base: float
-) -> Floats:
+def _cut(mask: Mask, box: list[int], high: float, base: float) -> list[list[int]]:
+    """A glyph, or the two or more that touch in it."""
+    left, top, right, bottom = box
+    if right - left < WIDE * high:
+        return [box]
+    columns = np.count_nonzero(mask[top:bottom, left:right], axis=0)
+    reach = 0.2 * high
+    inner = np.arange(math.ceil(reach), math.floor(right - left - reach))
+    order = inner[np.argsort(columns[inner], kind="stable")][:CUTS]
+    ways = [
+        [
+            _trimmed(mask, [left, top, left + k, bottom]),
+            _trimmed(mask, [left + k, top, right, bottom]),
+        ]
+        for k in order.tolist()
+    ]
+    rows = [box, *(piece for way in ways for piece in way)]
+    said = probabilities(np.stack([_features(mask, row, high, base) for row in rows])).max(1)
+    halves = np.sqrt(said[1::2] * said[2::2])
+    if not len(halves) or halves.max() < said[0] + BETTER:
+        return [box]
+    chosen = ways[int(halves.argmax())]
+    return [glyph for half in chosen for glyph in _cut(mask, half, high, base)]
+
+
+def _trimmed(mask: Mask, box: list[int]) -> list[int]:
+    """A box without empty rows above and below."""
+    left, top, right, bottom = box
+    rows = np.flatnonzero(mask[top:bottom, left:right].any(1))
+    return [left, top + int(rows[0]), right, top + int(rows[-1]) + 1] if len(rows) else box
+
+
+def _features(mask: Mask, box: list[int], high: float, base: float) -> Floats:
     """A glyph in its square, its sides and its place on the line in heights of the line."""
-    left, top, right, bottom = box.tolist()
-    image = Image.fromarray(parts.mask(glyph, (left, top, right, bottom)).astype(np.uint8) * 255)
+    left, top, right, bottom = box
+    image = Image.fromarray(mask[top:bottom, left:right].astype(np.uint8) * 255)
     factor = SIDE / max(image.size)
     size = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
     square = Image.new("L", (SIDE, SIDE))

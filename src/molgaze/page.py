@@ -39,6 +39,7 @@ MOST_CELLS = 1800  # of a region, which are some 180 atoms; a cluster of drawing
 SURE = 0.9  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.2  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
+WIDE_WHOLE = 0.8  # the same of a whole that hangs together at the widest gap only
 DOUBTFUL = 0.1  # confidence of a part that stands apart, at least
 POOR = 0.25  # confidence of a part that may be but a piece of a drawing
 FEWEST_ATOMS = 5  # of a molecule that is cut from another; ions and solvents have fewer
@@ -387,7 +388,8 @@ def _is_split(whole: _Read, parts: Sequence[_Read]) -> bool:
         boxes = [part.region.box for part in parts]
         are_apart = not any(_overlap(a, b) for k, a in enumerate(boxes) for b in boxes[:k])
         return min(sure) > (DOUBTFUL if are_apart else POOR)
-    return whole.reading.confidence < WHOLE * math.prod(sure)
+    is_wide = whole.region.gap > MIDDLE  # so that the parts hang together at the usual gap
+    return whole.reading.confidence < (WIDE_WHOLE if is_wide else WHOLE) * math.prod(sure)
 
 
 def _overlap(a: Box, b: Box) -> bool:

@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ..components import components
 from ..glyphs import CLASSES, line_of, probabilities
 from .draw import fonts, usual_fonts
 
 Rng = np.random.Generator
 Floats = NDArray[np.float32]
 
-INK_LEVEL = 64  # as of the layout of pages
 HIDDEN = 64  # neurons
 ROUNDS = 30  # over all glyphs
 BATCH = 128
@@ -87,9 +85,7 @@ def spoiled(image: Image.Image, rng: Rng) -> Image.Image:
 def examples(text: str, rng: Rng) -> tuple[list[Floats], list[int]]:
     """Features of the glyphs of a drawn phrase, and their classes; without those that touch."""
     image, ends = drawn(text, rng)
-    parts = components(np.asarray(spoiled(image, rng)) >= INK_LEVEL)
-    members = np.flatnonzero(parts.areas > 2)
-    line = line_of(parts, members) if len(members) else None
+    line = line_of(np.asarray(spoiled(image, rng)), is_cut=False)
     if line is None:
         return [], []
     starts = np.r_[0.0, ends[:-1]]
