@@ -311,3 +311,33 @@ def test_the_whole_stands_against_its_parts():
     assert _is_split(wide, [left, right])  # at the usual gap they are two
     over = read("CO", 0.2, 30, 0, 90, 40)  # pieces that lie over one another
     assert not _is_split(read("CC.CO", 0.9, 0, 0, 90, 40), [left, over])
+
+
+def test_what_looks_less_like_a_drawing_must_be_read_more_surely():
+    def credible(probability, smiles, confidence):
+        reading = Reading(smiles=smiles, confidence=confidence)
+        return _Read(
+            Region((0, 0, 9, 9), np.zeros(1, np.int64), 1), probability, reading
+        ).is_credible
+
+    assert credible(0.999, None, 0.0)  # told with its box, as it cannot be read
+    assert not credible(0.95, None, 0.0)
+    assert credible(0.95, "CC", 0.01)
+    assert not credible(0.8, "CC", 0.1)
+    assert credible(0.8, "CC", 0.3)
+    assert not credible(0.4, "CC", 0.5)
+    assert credible(0.4, "CC", 0.7)
+
+
+def test_a_picture_of_which_little_was_read_is_searched(reader):
+    sheet = Sheet(1000, 300)
+    sheet.molecule(SMILES[0], 60, 60, bond=36, size=18)
+    sheet.molecule(SMILES[2], 560, 60, bond=36, size=18)
+    left = sheet.boxes[0]
+    whole = Reading(
+        smiles="CC", confidence=0.9, scale=36.0, places=((left[0], left[1]), (left[2], left[3]))
+    )
+    found = apart(reader._net, reader.read, load(sheet.pixels), whole)
+    assert len(found) == 2
+    over = replace(whole, places=((60.0, 60.0), (float(sheet.boxes[1][2]), 250.0)))
+    assert apart(reader._net, reader.read, load(sheet.pixels), over) == [over]

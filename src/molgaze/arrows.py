@@ -36,6 +36,7 @@ STROKE_PERCENTILE = 25  # of the lengths of level runs: upright lines tell how t
 BARB_PLACES = 12  # on a barb that are looked at
 DIRECTIONS = 120  # in which a line is looked for from a head
 MOST_HEADS = 600  # of a page
+MOST_STARTS = 600  # lines of a page that are followed
 MOST_FREE = 400  # components of a page that may be an arrow each
 PLUS_SIDES = (0.45, 2.2)  # letters: of a plus
 PLUS_BAR = 0.45  # of a side of a plus: how thick its bars are, at most
@@ -124,7 +125,7 @@ def arrows(mask: Mask, parts: Components, letter: float) -> list[Arrow]:
     # Level and upright lines that touch other ink, and heads at the ends of slanting ones.
     joined = parts.mask(is_joined)
     starts = [*_bars(joined, letter), *_rays(joined, letter)]
-    for place, along in starts:
+    for place, along in starts[:MOST_STARTS]:
         arrow = _arrow(mask, place, along, letter, False)
         if arrow is not None and not any(_is_same(arrow, other) for other in found):
             found.append(arrow)
