@@ -1,4 +1,4 @@
-"""A reader without weights for tests of the page: molecules that lie where the pictures have them."""
+"""A reader without weights for tests of the page: molecules lie where the pictures have them."""
 
 from __future__ import annotations
 

@@ -256,6 +256,7 @@ def _drawn(
     options.padding = 0.08
     options.bondLineWidth = 1.6
     options.highlightRadius = 0.42
+    options.atomHighlightsAreCircles = True
     canvas.DrawMolecule(
         mol,
         highlightAtoms=doubts,

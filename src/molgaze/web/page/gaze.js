@@ -93,7 +93,7 @@ export class Replay {
     const frame = (now) => {
       if (!this.playing) return;
       const pace = Math.min(STEP, LONGEST / this.length);
-      this.at = Math.min(this.length, this.at + Math.max(0, now - before) / pace * this.speed);
+      this.at = Math.min(this.length, this.at + Math.max(0, now - before) / pace);
       before = now;
       if (this.at >= this.length) this.playing = false;
       this.draw();
