@@ -118,7 +118,10 @@ def arrows(mask: Mask, parts: Components, letter: float) -> list[Arrow]:
         along = np.array([math.cos(turn), math.sin(turn)])
         left, top, right, bottom = boxes[k].tolist()
         own = parts.mask(np.array([k]), (left, top, right, bottom))  # not what nearly touches
-        arrow = _arrow(own, middles[k] - (left, top), along, letter, True)
+        middle = middles[k] - (left, top)
+        if not _is_broad_at_an_end(own, middle, along):
+            continue
+        arrow = _arrow(own, middle, along, letter, True)
         if arrow is not None:
             found.append(_moved(arrow, left, top))
             is_joined[k] = False
@@ -150,6 +153,14 @@ def painted(found: list[Arrow], size: tuple[int, int]) -> Mask:
         for shape in (body, head):
             pen.polygon([(float(x) - 0.5, float(y) - 0.5) for x, y in shape], 255)
     return np.asarray(canvas) > 0
+
+
+def _is_broad_at_an_end(mask: Mask, middle: Floats, along: Floats) -> bool:
+    """Whether a line is broader at an end than in its middle, as an arrow is."""
+    places = np.argwhere(mask)[:, ::-1] + 0.5 - middle
+    far = np.abs(places @ along)
+    off = np.abs(places @ np.array([-along[1], along[0]]))
+    return bool(off.max() > off[far < 0.25 * far.max()].max(initial=0.0) + 1.2)
 
 
 def _moved(arrow: Arrow, x: int, y: int) -> Arrow:
@@ -216,7 +227,7 @@ def _bars(mask: Mask, letter: float) -> list[tuple[Floats, Floats]]:
     for turned in (False, True):
         view = mask.T if turned else mask
         runs = runs_of(view)
-        runs = runs[runs[:, 2] - runs[:, 1] > SHORTEST_JOINED * letter * 0.8]
+        runs = runs[runs[:, 2] - runs[:, 1] > SHORTEST_JOINED * letter]
         if not len(runs):
             continue
         lines = np.zeros(view.shape, bool)
