@@ -40,6 +40,7 @@ from .score import judge
 WARM_UP = 300  # steps until the rate is reached
 MEAN = 0.999  # of the mean of the weights stays, each step
 GIGABYTE = 10**9
+LAST, COOLED = "last.safetensors", "cooled.safetensors"  # as molgaze.train.fit names them
 
 
 @dataclass(frozen=True)
@@ -126,45 +127,22 @@ def fit(settings: Settings) -> Path:
     torch.manual_seed(settings.seed)
     cool = settings.minutes / 5 if settings.cool < 0 else settings.cool
     steady = settings.minutes - cool
-    last, cooled = settings.out / "last.safetensors", settings.out / "cooled.safetensors"
     size = Size(settings.variant)
     model = I2S(size, settings.unfreeze)
-    state, tensors = State(), dict[str, Tensor]()
-    path = last
-    if last.exists():
-        state, tensors = _resume(last, model)
-    if state.minutes >= steady and cool > 0:
-        path = cooled
-        if cooled.exists():
-            on, branch = _resume(cooled, model)
-            if on.minutes == state.minutes:  # a fall that began where the run stands
-                state, tensors = on, branch
     mean = copy.deepcopy(model)
+    path, state, tensors = _last_save(settings.out, model, steady, cool)
     if tensors:
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         mean.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("mean.")})
     else:
-        if settings.weights:
-            start = load_model(settings.weights)
-            if start.size != size:
-                raise WeightsError(f"{settings.weights}: not weights of the variant {size.variant}")
-            model.load_state_dict(start.state_dict())
-        else:
-            model.backbone.load_imagenet()
+        _start(model, settings.weights)
         mean.load_state_dict(model.state_dict())
     for one in (model, mean):
         one.to(settings.device)
         # a third faster on a CPU
         one.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learnt = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    optimiser = _optimiser(learnt, settings)
-    for name, p in learnt.items():
-        if f"optimiser.{name}.first" in tensors:
-            optimiser.state[p] = {
-                "step": torch.tensor(float(state.step)),
-                "exp_avg": tensors[f"optimiser.{name}.first"].to(p.device),
-                "exp_avg_sq": tensors[f"optimiser.{name}.second"].to(p.device),
-            }
+    optimiser = _optimiser(learnt, settings, tensors, state.step)
     del tensors
     bf16 = fast_bf16(cuda)
     amp = torch.autocast(settings.device, torch.bfloat16, enabled=bf16)
@@ -210,7 +188,7 @@ def fit(settings: Settings) -> Path:
         now = time.monotonic()
         spent = (now - (before or now)) / 60
         before = now
-        if path == cooled:
+        if path.name == COOLED:
             state.cooled += spent
             done = state.cooled >= cool
             rate = max(1 - state.cooled / cool, LEAST_RATE)
@@ -220,7 +198,7 @@ def fit(settings: Settings) -> Path:
             rate = min((state.step + 1) / WARM_UP, 1.0)
             if done and cool > 0 and not stop.asked:  # the rest is a branch, from this save
                 write()
-                done, path = False, cooled
+                done, path = False, settings.out / COOLED
         ends = done or stop.asked
         if not ends:
             model.train()
@@ -305,17 +283,29 @@ def average(mean: I2S, model: I2S, step: int) -> None:
                 a.copy_(b)
 
 
-def _optimiser(learnt: dict[str, nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
-    """Adam; the backbone learns at a share of the rate."""
-    backbone = [p for n, p in learnt.items() if n.startswith("backbone.")]
-    others = [p for n, p in learnt.items() if not n.startswith("backbone.")]
-    groups = [{"params": others, "share": 1.0}]
-    if backbone:
-        groups.append({"params": backbone, "share": settings.backbone_rate})
-    return torch.optim.Adam(groups, settings.rate, betas=(0.9, 0.98), fused=True)
+def _last_save(
+    out: Path, model: I2S, steady: float, cool: float
+) -> tuple[Path, State, dict[str, Tensor]]:
+    """Where the run goes on: the file to save to, the state, and the tensors if there are any.
+
+    Args:
+        out: folder of the run.
+        model: of the kind that is trained.
+        steady: minutes at constant rate.
+        cool: minutes of the fall of the rate.
+    """
+    last, cooled = out / LAST, out / COOLED
+    state, tensors = _opened(last, model) if last.exists() else (State(), {})
+    if not cool or state.minutes < steady:
+        return last, state, tensors
+    if cooled.exists():
+        branch, more = _opened(cooled, model)
+        if branch.minutes == state.minutes:  # a fall that began where the run stands
+            return cooled, branch, more
+    return cooled, state, tensors
 
 
-def _resume(path: Path, model: I2S) -> tuple[State, dict[str, Tensor]]:
+def _opened(path: Path, model: I2S) -> tuple[State, dict[str, Tensor]]:
     """The state and the tensors of a save.
 
     Raises:
@@ -328,6 +318,37 @@ def _resume(path: Path, model: I2S) -> tuple[State, dict[str, Tensor]]:
     if "state" not in metadata:
         raise WeightsError(f"{path}: not a run of this version; choose another folder")
     return State(**json.loads(metadata["state"])), tensors
+
+
+def _start(model: I2S, weights: Path | None) -> None:
+    """Give a new run the weights that it starts from."""
+    if weights is None:
+        model.backbone.load_imagenet()
+        return
+    start = load_model(weights)
+    if start.size != model.size:
+        raise WeightsError(f"{weights}: not weights of the variant {model.size.variant}")
+    model.load_state_dict(start.state_dict())
+
+
+def _optimiser(
+    learnt: dict[str, nn.Parameter], settings: Settings, tensors: dict[str, Tensor], step: int
+) -> torch.optim.Optimizer:
+    """Adam, as the save left it; the backbone learns at a share of the rate."""
+    backbone = [p for n, p in learnt.items() if n.startswith("backbone.")]
+    others = [p for n, p in learnt.items() if not n.startswith("backbone.")]
+    groups = [{"params": others, "share": 1.0}]
+    if backbone:
+        groups.append({"params": backbone, "share": settings.backbone_rate})
+    optimiser = torch.optim.Adam(groups, settings.rate, betas=(0.9, 0.98), fused=True)
+    for name, p in learnt.items():
+        if f"optimiser.{name}.first" in tensors:
+            optimiser.state[p] = {
+                "step": torch.tensor(float(step), device=p.device),
+                "exp_avg": tensors[f"optimiser.{name}.first"].to(p.device),
+                "exp_avg_sq": tensors[f"optimiser.{name}.second"].to(p.device),
+            }
+    return optimiser
 
 
 def settings_of(args: object) -> Settings:
