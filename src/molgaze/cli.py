@@ -267,6 +267,15 @@ def _serve(args: argparse.Namespace) -> int:
         raise _CommandError(BROKEN, _line(err)) from err
 
 
+def _mcp(args: argparse.Namespace) -> int:
+    for folder in args.folder or ():
+        if not folder.is_dir():
+            raise _CommandError(USAGE, f"--folder {folder}: there is no such folder")
+    server = _extra("mcp", ".mcp")
+    server.server(_reader(args), args.folder or [Path.cwd()]).run("stdio")
+    return 0
+
+
 def _show(args: argparse.Namespace) -> int:
     """Draws the gaze over its picture and the molecule that was read beside it."""
     from .files import whole  # noqa: PLC0415
@@ -493,6 +502,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
     "batch": _batch,
     "serve": _serve,
+    "mcp": _mcp,
     "train": _train,
     "export": _export,
 }

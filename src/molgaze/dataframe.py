@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rdkit.Chem import rdDepictor
@@ -49,11 +50,7 @@ def to_dataframe(readings: Iterable[Reading]) -> pandas.DataFrame:
     for name in COUNTS:
         frame[name] = frame[name].astype("Int64")
     frame["molecule"] = frame["molecule"].astype(object)
-    from rdkit.Chem import (  # noqa: PLC0415  imports pandas
-        PandasTools,  # type: ignore[attr-defined]
-    )
-
-    PandasTools.ChangeMoleculeRendering(frame)
+    import_module("rdkit.Chem.PandasTools").ChangeMoleculeRendering(frame)  # imports pandas
     return frame
 
 

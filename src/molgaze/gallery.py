@@ -15,18 +15,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from .document import Document
 from .files import whole
 from .picture import PictureError, Source
-from .reading import Reading, draw
+from .reading import MIN_CONFIDENCE, Reading, draw
 
 DPI = 100.0  # of a page of a PDF as it is shown
 WIDEST = 1200  # px of a page of a picture as it is shown
 LEVELS = 32  # of grey or colour: enough to be looked at, and a small file
 CROP_DPI = 300.0  # of molecules that are cut out of a PDF
 CROP_EDGE = 12  # px of paper round them
+COLOURS = {"": "#1d4ed8", " doubtful": "#b45309", " failed": "#b91c1c"}  # of boxes
+LETTER = 15  # px of the numbers in boxes
 STRUCTURE = (150, 220)  # px, height and width of a drawn structure
 
 STYLE = """
@@ -140,6 +142,36 @@ def _encoded(image: Image.Image) -> str:
     file = io.BytesIO()
     image.quantize(LEVELS, Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def marked(document: Document, number: int, readings: Sequence[Reading]) -> Image.Image:
+    """A page with a box round each reading that has one, and its place among them, from 1.
+
+    Args:
+        document: open, from which the readings are.
+        number: of the page, from 1.
+        readings: of this page, with boxes in its units.
+
+    Raises:
+        PictureError: there is no such page, or it is broken or too large.
+    """
+    image = document.picture(number, DPI)
+    scale = image.width / document.size(number)[1]
+    if image.width > WIDEST:
+        scale *= WIDEST / image.width
+        image = image.resize((WIDEST, max(round(image.height * WIDEST / image.width), 1)))
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(LETTER)
+    for i, reading in enumerate(readings, 1):
+        if reading.box is None:
+            continue
+        left, top, right, bottom = (side * scale for side in reading.box)
+        colour = COLOURS[_kind(reading, MIN_CONFIDENCE)]
+        pen.rectangle((left, top, right, bottom), outline=colour, width=2)
+        label = pen.textbbox((left, top), str(i), font)
+        pen.rectangle((left, top, label[2] + 3, label[3] + 2), fill=colour)
+        pen.text((left + 2, top), str(i), "white", font)
+    return image
 
 
 def cut_out(readings: Iterable[Reading], folder: Path) -> Iterator[Reading]:

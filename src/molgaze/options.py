@@ -220,6 +220,23 @@ def parser(
     serve.add_argument("--open", action="store_true", help="open the page in a browser")
     serve.set_defaults(command="serve")
 
+    agents = commands.add_parser(
+        "mcp",
+        parents=[_reader_options()],
+        help="a server for agents, over standard input and output (extra: mcp)",
+        description="Serves the tools read_picture and read_page to an agent that starts it, by "
+        "the Model Context Protocol over standard input and output.",
+    )
+    agents.add_argument(
+        "--folder",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="a folder whose files may be read, and those in folders inside of it; may be given "
+        "several times; the default is the current folder",
+    )
+    agents.set_defaults(command="mcp")
+
     train = commands.add_parser("train", help="train a reader (extra: train)")
     train.set_defaults(command="train")
     if given[:1] == ["train"]:
