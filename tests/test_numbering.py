@@ -66,3 +66,15 @@ def test_numbers_in_sentences_and_of_lines_are_kept_out():
     assert numbers([DRAWING], lines) == [None]
     assert numbers([DRAWING], words("10", 145, 168)) == ["10"]
     assert numbers([], lines) == []
+
+
+def test_the_first_column_of_a_table_numbers_its_drawings():
+    rows = [(200.0, 100.0 + 90 * k, 300.0, 160.0 + 90 * k) for k in range(3)]
+    column = [w for k in range(3) for w in words(str(k + 4), 110, 126 + 90 * k)]
+    assert numbers(rows, column) == ["4", "5", "6"]
+    assert numbers(rows[:1], column[:1]) == [None]  # alone it may be anything
+    assert numbers(rows, column[::-1]) == ["4", "5", "6"]
+    back = [w for k in range(3) for w in words(str(6 - k), 110, 126 + 90 * k)]
+    assert numbers(rows, back) == [None] * 3  # they do not count upwards
+    between = [*rows, (140.0, 100.0, 190.0, 160.0)]
+    assert numbers(between, column)[0] is None

@@ -29,7 +29,7 @@ LEAST_HIGH = 0.55  # letters: of a phrase
 SPACE = 0.9  # letters: a wider gap parts two phrases,
 APART = 2.2  # letters: and one that is wider than this, two lines
 BLANK = 0.33  # of the line's height: and one that is wider than this, two words
-SOLID = 0.5  # of the darkest ink of a phrase: lighter than this is the edge of a glyph
+SOLID = (0.3, 0.45)  # of the darkest ink of a phrase: levels from which on a glyph is looked at
 LOWEST = 5  # px: a phrase that is lower is not read
 WIDE = 0.75  # heights of the line: what is wider may be two glyphs that touch,
 CUTS = 6  # places where they may be cut,
@@ -90,7 +90,7 @@ def phrases(layout: Layout, taken: Mask, windows: Sequence[Box]) -> list[Phrase]
             & ((boxes[:, 1] < bottom) & (boxes[:, 3] > top))
         )
     small = np.flatnonzero(is_glyph & (high < SIZES[0] * letter))
-    found_lines = []
+    found = []
     wanted = alone & (count <= LONGEST) & (near | (count <= SHORT))
     for k in np.flatnonzero(wanted)[:MOST_PHRASES].tolist():
         own = tall[chain == k]
@@ -104,17 +104,16 @@ def phrases(layout: Layout, taken: Mask, windows: Sequence[Box]) -> list[Phrase]
         inside = (x > left - reach) & (x < right + reach) & (y > top - reach)
         inside &= y < bottom + 0.5 * reach
         members = np.concatenate([own, small[inside]])
-        glyphs = line_of(layout.shown(Region(layout.around(members), members, 0), 0))
-        if glyphs is not None:
-            found_lines.append((layout.around(members), glyphs))
-    if not found_lines:
-        return []
-    said = probabilities(np.concatenate([glyphs.features for _, glyphs in found_lines]))
-    found, first = [], 0
-    for box, glyphs in found_lines:
-        last = first + len(glyphs.features)
-        found.append(Phrase(box, _options(said[first:last], glyphs.blanks)))
-        first = last
+        box = layout.around(members)
+        ink = layout.shown(Region(box, members, 0), 0)
+        options = [
+            option
+            for glyphs in (line_of(ink, solid) for solid in SOLID)
+            if glyphs is not None
+            for option in _options(probabilities(glyphs.features), glyphs.blanks)
+        ]
+        if options:
+            found.append(Phrase(box, tuple(sorted(options, key=lambda o: -o[1]))))
     return found
 
 
@@ -136,14 +135,15 @@ class Line:
     blanks: Mask
 
 
-def line_of(ink: Bytes, is_cut: bool = True) -> Line | None:
+def line_of(ink: Bytes, solid: float = SOLID[0], is_cut: bool = True) -> Line | None:
     """The glyphs of a phrase; None if nothing of it is as high as a letter.
 
     Args:
         ink: (h, w) uint8 of the phrase alone, 255 ink.
+        solid: share of its darkest ink: what is lighter is the edge of a glyph.
         is_cut: whether what is wide is cut in two if the network knows both halves better.
     """
-    mask = ink >= max(SOLID * float(ink.max(initial=0)), INK_LEVEL)
+    mask = ink >= max(solid * float(ink.max(initial=0)), INK_LEVEL)
     parts = components(mask)
     order = np.argsort(parts.boxes[:, 0], kind="stable")
     boxes: list[list[int]] = []
@@ -166,7 +166,7 @@ def line_of(ink: Bytes, is_cut: bool = True) -> Line | None:
     glyphs = [
         glyph
         for box in placed.tolist()
-        for glyph in (_cut(mask, box, high, base) if is_cut else [box])
+        for glyph in (_cut(ink, mask, box, high, base) if is_cut else [box])
     ]
     placed = np.array(glyphs)
     features = np.stack([_features(mask, glyph, high, base) for glyph in glyphs])
@@ -174,12 +174,12 @@ def line_of(ink: Bytes, is_cut: bool = True) -> Line | None:
     return Line(placed, features, blanks)
 
 
-def _cut(mask: Mask, box: list[int], high: float, base: float) -> list[list[int]]:
+def _cut(ink: Bytes, mask: Mask, box: list[int], high: float, base: float) -> list[list[int]]:
     """A glyph, or the two or more that touch in it."""
     left, top, right, bottom = box
     if right - left < WIDE * high:
         return [box]
-    columns = np.count_nonzero(mask[top:bottom, left:right], axis=0)
+    columns = ink[top:bottom, left:right].sum(0, dtype=np.int64)
     reach = 0.2 * high
     inner = np.arange(math.ceil(reach), math.floor(right - left - reach))
     order = inner[np.argsort(columns[inner], kind="stable")][:CUTS]
@@ -196,7 +196,7 @@ def _cut(mask: Mask, box: list[int], high: float, base: float) -> list[list[int]
     if not len(halves) or halves.max() < said[0] + BETTER:
         return [box]
     chosen = ways[int(halves.argmax())]
-    return [glyph for half in chosen for glyph in _cut(mask, half, high, base)]
+    return [glyph for half in chosen for glyph in _cut(ink, mask, half, high, base)]
 
 
 def _trimmed(mask: Mask, box: list[int]) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ..glyphs import CLASSES, line_of, probabilities
+from ..glyphs import CLASSES, SOLID, line_of, probabilities
 from .draw import fonts, usual_fonts
 
 Rng = np.random.Generator
@@ -85,7 +85,7 @@ def spoiled(image: Image.Image, rng: Rng) -> Image.Image:
 def examples(text: str, rng: Rng) -> tuple[list[Floats], list[int]]:
     """Features of the glyphs of a drawn phrase, and their classes; without those that touch."""
     image, ends = drawn(text, rng)
-    line = line_of(np.asarray(spoiled(image, rng)), is_cut=False)
+    line = line_of(np.asarray(spoiled(image, rng)), float(rng.uniform(*SOLID)), is_cut=False)
     if line is None:
         return [], []
     starts = np.r_[0.0, ends[:-1]]
