@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -249,11 +251,24 @@ def test_ink_that_was_not_read_is_told_of_and_counted() -> None:
     assert Kind.UNREAD_INK in [f.kind for f in verdict.findings]
     assert verdict.features["unread"] > 1
     assert verdict.features["apart"] > 0.3
+    spots = [(4, 50), (28, 40), (52, 50), (76, 40), (96, 50)]
+    picture = picture_of(*((*a, *b) for a, b in pairwise(spots)), (52, 50, 52, 90))
+    verdict = judge(picture, inked(picture), walk_of("N C C C N >", *spots))
+    # half a bond of the branch, less what its atom takes
+    assert np.log1p(0.2) < verdict.features["beside"] < np.log1p(1.0)
     whole = picture_of((20, 40, 44, 40))
     read = walk_of("N O >", (20, 40), (44, 40))
     verdict = judge(whole, inked(whole), read)
     assert verdict.features["unread"] == verdict.features["apart"] == 0
+    assert verdict.features["beside"] == 0
     assert verdict.findings == ()
+
+
+@pytest.mark.parametrize(("tokens", "small"), [("C C C >", 0.7), ("C C N >", 0.0)])
+def test_few_carbons_alone_may_be_any_lines(tokens: str, small: float) -> None:
+    picture = picture_of((20, 50, 44, 40), (44, 40, 68, 50))
+    read = walk_of(tokens, (20, 50), (44, 40), (68, 50))
+    assert judge(picture, inked(picture), read).features["small"] == pytest.approx(small)
 
 
 def test_chances_are_of_atoms_with_their_bonds() -> None:
@@ -376,7 +391,7 @@ def test_the_confidence_reaches_what_it_says_and_can_be_sure() -> None:
     assert Confidence.of({}).refuses(poor)
     assert not model.refuses({"total": -30.0, "unread": 1.0})
     assert model.refuses({"total": -0.1, "unread": 5.0})
-    assert not Confidence.of({}).refuses({"size": 3.0, "grey": 0.6})
+    assert not Confidence.of({}).refuses({"size": 3.0, "mean": -0.02})
     text = '{"right": {"bias": 2}, "drawing": {"bias": 3}, "atom": [1, 0, 0], "refused": 0.1}'
     stored = Confidence.of({"confidence": text})
     assert stored == Confidence({"bias": 2}, {"bias": 3}, (1, 0, 0), 0.1)

@@ -34,48 +34,43 @@ _SENSE = {
     ),
 }
 
-#: Of weights that come without a confidence of their own: what was fitted for the first ones that
-#: were read with these features, on 795 pictures.
+#: Of weights that come without a confidence of their own, as those just exported: what was fitted
+#: for others.
 RIGHT = {
-    "letter": 1.303,
-    "mark": 1.111,
-    "way": 0.562,
-    "mean": 2.266,
-    "total": 0.134,
-    "size": 1.241,
-    "unread": -0.134,
-    "apart": -0.045,
-    "bare": -0.344,
-    "grey": -0.963,
-    "misshapen": -0.705,
-    "faults": -1.581,
-    "unknown": -3.979,
-    "repaired": -0.687,
-    "agree": 0.634,
-    "differ": -1.292,
-    "bias": 0.112,
+    "letter": 1.4,
+    "way": 0.4,
+    "mean": 3.4,
+    "total": 0.1,
+    "size": 0.2,
+    "small": -4.5,
+    "unread": -0.4,
+    "beside": -1.4,
+    "apart": -0.6,
+    "lines": -1.1,
+    "misshapen": -0.5,
+    "unknown": -4.2,
+    "repaired": -2.2,
+    "charge": -2.7,
+    "fragments": -1.0,
+    "rings": -3.0,
+    "differ": -1.2,
+    "bias": 3.2,
 }
 DRAWING = {
-    "letter": -0.743,
-    "mark": 0.415,
-    "way": 0.269,
-    "mean": 4.026,
-    "total": 0.015,
-    "size": 2.664,
-    "unread": 0.109,
-    "apart": -0.504,
-    "bare": -0.253,
-    "grey": -2.216,
-    "misshapen": -0.288,
-    "faults": 0.219,
-    "unknown": -0.799,
-    "repaired": 0.431,
-    "agree": -0.276,
-    "differ": -0.873,
-    "bias": -0.523,
+    "way": -1.0,
+    "mean": 3.9,
+    "size": 2.2,
+    "small": -5.0,
+    "apart": -0.5,
+    "lines": -0.4,
+    "bare": -0.9,
+    "unknown": -1.2,
+    "repaired": -0.6,
+    "differ": -1.1,
+    "bias": 0.4,
 }
-ATOM = (3.145, 0.363, 3.384)
-REFUSED = 0.15
+ATOM = (3.1, 0.36, 3.4)
+REFUSED = 0.2
 
 
 # --- features ---
@@ -88,27 +83,26 @@ def features_of(
 
     Of the walk, the least log-probability of a letter, of a bond's mark and of what else is written
     on the way; the mean log-probability of a token and their sum; the logarithm of the number of
-    atoms; whether there is nothing but carbons and plain bonds. Of the ink, what was passed over,
-    in bonds; what nothing explains beside the molecule, in bonds and as a logarithm, and anywhere,
-    as the logarithm of the atoms that it would make; bonds without ink; and how dark the ink is.
+    atoms; and how far they are under ten, if all are carbon, as any line is. Of the ink, what was
+    passed over, in bonds; what nothing explains beside the molecule, in bonds and as a logarithm,
+    and anywhere, as the logarithm of the atoms that it would make; and bonds without ink.
     """
     logs = np.log(np.maximum(read.probabilities, 1e-9)) if read.tokens else np.zeros(1)
     share, beside = unexplained(picture.ink, graph)
-    plain = all(atom == "C" for atom in graph.atoms) and all(k == "-" for *_, k in graph.bonds)
-    dark = picture.ink[picture.ink > 0.2]
+    count = len(graph.atoms)
+    small = max(0.0, 1 - count / 10) if all(atom == "C" for atom in graph.atoms) else 0.0
     return {
         "letter": _least(logs, [_is_letter(token) for token in read.tokens]),
         "mark": _least(logs, [token in BONDS for token in read.tokens]),
         "way": _least(logs, [not _is_letter(t) and t not in BONDS for t in read.tokens]),
         "mean": float(max(logs.mean(), -3.0)),
         "total": float(max(logs.sum(), -20.0)),
-        "size": math.log(1 + len(graph.atoms)),
+        "size": math.log1p(count),
+        "small": small,
         "unread": min(sum(piece.length for piece in left), 5.0),
-        "plain": float(plain),
         "beside": math.log1p(min(beside, 30.0)),
-        "apart": math.log1p(min(len(graph.atoms) * share / (1.01 - share), 20.0)),
+        "apart": math.log1p(min(count * share / (1.01 - share), 20.0)),
         "bare": float(min(len(bare_bonds(picture.ink, graph)), 3)),
-        "grey": float(dark.mean()) if dark.size else 0.0,
     }
 
 

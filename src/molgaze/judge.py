@@ -113,7 +113,6 @@ def judge(
     features = features_of(picture, read, draft.graph, left)
     features["lines"] = float(min(len(lines), 3))
     features["misshapen"] = float(min(len(odd) + len(passed), 4))
-    features["faults"] = float(min(len(read.faults), 3))
 
     placed = replace(
         draft.graph,

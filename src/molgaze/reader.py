@@ -254,7 +254,6 @@ class Reader:
                 for c in sorted(read, key=lambda c: c.smiles == candidate.smiles)
                 if c.picture.bond != candidate.picture.bond
             }
-            candidate.features["agree"] = float(min(sum(others.values()), 2))
             candidate.features["differ"] = float(min(len(others) - sum(others.values()), 3))
             candidate.confidence = self._confidence(candidate.features)
             if candidate.molecule is None:
