@@ -126,13 +126,13 @@ def plain(smiles: str | None) -> str | None:
 def found_on(reader: Reader, path: Path, spoil: str) -> tuple[list[Reading], float, Box]:
     """The readings of a page, the pixels at 200 dots an inch for one of their units, its size."""
     if not spoil:
-        readings = list(find(reader._net, reader.read, str(path)))
+        readings = list(find(reader._net, reader.read_part, str(path)))
         return readings, DPI / 72, (0.0, 0.0)
     with Document(str(path)) as document:
         image = document.picture(1, DPI).convert("L")
     spoiled = SPOILS[spoil](image)
     scale = image.width / spoiled.width
-    return list(find(reader._net, reader.read, spoiled)), scale, image.size
+    return list(find(reader._net, reader.read_part, spoiled)), scale, image.size
 
 
 def main() -> None:

@@ -183,7 +183,7 @@ def test_a_picture_of_a_page_gives_what_is_drawn_on_it(reader):
     sheet.molecule(SMILES[0], 300, 420, bond=36, size=20)
     sheet.text(60, 700, WORDS)
     whole = Reading(smiles="C.CC", confidence=0.1, scale=36.0)
-    readings = apart(reader._net, reader.read, load(sheet.image), whole)
+    readings = apart(reader._net, reader.read_part, load(sheet.image), whole)
     found_all(readings, sheet.boxes)
 
 
@@ -205,7 +205,7 @@ def test_a_salt_is_one_molecule(reader, one, other, count):
     """Told by what is read, so the reader is told what to read."""
     sheet = grid(one, other)
 
-    def read(pixels):
+    def read(pixels, *, is_scaled=False):
         xs = np.nonzero(pixels.min(0) < 128)[0]
         width = xs.max() - xs.min()
         widths = [b[2] - b[0] for b in sheet.boxes]
@@ -337,7 +337,7 @@ def test_a_picture_of_which_little_was_read_is_searched(reader):
     whole = Reading(
         smiles="CC", confidence=0.9, scale=36.0, places=((left[0], left[1]), (left[2], left[3]))
     )
-    found = apart(reader._net, reader.read, load(sheet.pixels), whole)
+    found = apart(reader._net, reader.read_part, load(sheet.pixels), whole)
     assert len(found) == 2
     over = replace(whole, places=((60.0, 60.0), (float(sheet.boxes[1][2]), 250.0)))
-    assert apart(reader._net, reader.read, load(sheet.pixels), over) == [over]
+    assert apart(reader._net, reader.read_part, load(sheet.pixels), over) == [over]

@@ -21,7 +21,7 @@ MIDDLE_SHARE = 0.35  # of a drawing's height, that such a number may stand off i
 SPACE = 0.9  # heights: a wider gap parts two phrases of a line
 LINE_STEP = 5  # lines of patents are numbered in steps of this
 ALIGNED = 8.0  # points: numbers of lines stand in a column as narrow as this
-SURE = 0.6  # mean probability of the glyphs of a number that is read, at least
+SURE = 0.65  # mean probability of the glyphs of a number that is read, at least
 MOST_LINES = 3  # so many aligned multiples of LINE_STEP are numbers of lines
 
 _MARKS = "['\u2032*]{0,2}"  # primes and stars

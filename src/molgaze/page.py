@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ LEAST_CHANCE = 0.7  # that a region is a drawing, for it to be read
 SLIGHT_CHANCE = 0.25  # that a region by itself is one, for it to be read if its bonds are long:
 LONG_BOND = 1.3  # letters; then it must be read
 SLIGHT_READ = 0.6  # with this confidence at least
+USUAL_BONDS = 1.1, 3.6  # letters: so long are the bonds of drawings among text
 LEAST_BOND = 0.8  # letters: text and tables seem to have shorter bonds
 MOST_CELLS = 1800  # of a region, which are some 180 atoms; a cluster of drawings has more
 SURE = 0.9  # a region that is less probably a drawing must be read,
@@ -134,7 +136,14 @@ def findings(net: Net, layout: Layout) -> list[Finding]:
 
 # --- reading ---
 
-Read = Callable[[Bytes], Reading]
+
+class Read(Protocol):
+    """Reads one drawing, given as grey paper (h, w) uint8, 255 paper.
+
+    With `is_scaled`, its page bears out the length of a bond that the drawing seems to have.
+    """
+
+    def __call__(self, source: Bytes, /, *, is_scaled: bool = False) -> Reading: ...
 
 
 def find(
@@ -144,7 +153,7 @@ def find(
 
     Args:
         net: the encoder, with a head for pages.
-        read: reads one drawing, given as grey paper (h, w) uint8, 255 paper.
+        read: reads one drawing.
         source: a PDF, a TIFF of several pages or a picture: path, bytes, file, image or array.
         pages: numbers of the pages, from 1; all of them if None.
 
@@ -444,8 +453,10 @@ def _cut(layout: Layout, whole: _Read) -> list[Region]:
 
 def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> _Read:
     ink = layout.shown(region, MARGIN)
+    low, high = (bond * layout.letter for bond in USUAL_BONDS)
+    is_scaled = layout.letter != LETTER and low < bond_length(ink) < high
     try:
-        reading = read(255 - ink)
+        reading = read(255 - ink, is_scaled=is_scaled)
     except PictureError as error:
         reading = Reading(
             finish_reason="error", error=error.reason, error_type=type(error).__name__

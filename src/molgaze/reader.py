@@ -180,7 +180,7 @@ class Reader:
             PictureError: the document can't be opened.
             WeightsError: weights that were exported without a head for pages.
         """
-        return find(self._net, self.read, source, pages)
+        return find(self._net, self.read_part, source, pages)
 
     def read_apart(self, source: Source, *, page: int = 1) -> list[Reading]:
         """Read a picture that may show several molecules, such as a grid or a reaction.
@@ -194,23 +194,45 @@ class Reader:
         """
         began = time.perf_counter()
         sheet = load(source, page)
-        return apart(self._net, self.read, sheet, self._read_sheet(sheet, page, began))
+        return apart(self._net, self.read_part, sheet, self._read_sheet(sheet, page, began))
+
+    def read_part(self, source: Source, *, is_scaled: bool = False) -> Reading:
+        """Read one drawing of a page, cut out.
+
+        Args:
+            source: as for :meth:`read`.
+            is_scaled: the page bears out the length of a bond that is estimated: a reading that
+                makes no sense at it is given up.
+
+        Raises:
+            PictureError: the source is not a picture that can be read.
+        """
+        began = time.perf_counter()
+        sheet = load(source)
+        candidates = self.candidates(sheet, is_scaled)
+        return self._reading(sheet, candidates, 1, (time.perf_counter() - began) * 1000)
 
     # --- one picture ---
 
-    def candidates(self, sheet: Sheet) -> list[Candidate]:
+    def candidates(self, sheet: Sheet, is_scaled: bool = False) -> list[Candidate]:
         """All readings of a picture that were made, the best first.
 
         The picture is read at the estimated scale, and again if the bonds that were read have
         another length. If the reading is doubtful, it is read somewhat smaller and larger until
         two scales say the same. If the reading makes no sense, it is read at far larger scales
         of the bond. If it is no molecule, more walks are followed.
+
+        Args:
+            sheet: the picture.
+            is_scaled: see :meth:`read_part`.
         """
         read: list[Candidate] = []
         found = self._look(read, sheet.at_scale(bond=sheet.bond)).bond
         if found and not _is_same(found, sheet.bond, TOLERANCE):
             self._look(read, sheet.at_scale(bond=found))
         best = self._best(read)
+        if is_scaled and best.is_lost:
+            return sorted(read, key=lambda c: -c.confidence)
         if best.is_doubtful:
             middle = best.picture.bond
             for factor in OTHER_SCALES:
