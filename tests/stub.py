@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,19 @@ class Stub:
         if broken:
             raise RuntimeError(broken)
         self.delay, self.info = delay, {"model": model}
+
+    def read_together(
+        self, pictures: Iterable[tuple[Any, int]], apart: bool = False
+    ) -> Iterator[list[Reading] | Exception]:
+        for source, page in pictures:
+            try:
+                read = self.read_apart if apart else self._read_one
+                yield list(read(source, page=page))
+            except Exception as err:
+                yield err
+
+    def _read_one(self, source: Any, *, page: int = 1) -> list[Reading]:
+        return [self.read(source, page=page)]
 
     def read(self, source: Any, *, page: int = 1) -> Reading:
         name = source if isinstance(source, str) else "picture"

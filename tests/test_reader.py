@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from molgaze import Reader
-from molgaze.gaze import Gaze, Walk
+from molgaze.gaze import Gaze, Task, Walk
 from molgaze.judge import judge
 from molgaze.picture import PictureError, load
 from molgaze.reader import LOOKS, Candidate, _looked_again, understood
@@ -50,9 +50,10 @@ def scales(
 
     def look(
         self: Reader, read: list[Candidate], picture: Picture, beam: int | None = None
-    ) -> Candidate:
+    ) -> Task[Candidate]:
         asked.append(picture.bond)
         read.append(told(picture, beam))
+        yield from ()
         return self._best(read[-1:])
 
     monkeypatch.setattr(Reader, "_look", look)
@@ -79,7 +80,6 @@ def test_a_doubtful_reading_is_read_at_other_scales_until_two_agree(
     found, asked = scales(reader, monkeypatch, told)
     assert asked == pytest.approx([1.0, 0.8, 1.25])
     assert found[0].smiles == "CCCO"
-    assert found[0].features["agree"] == 1
     assert found[0].features["differ"] == 1
     assert found[0].confidence > found[-1].confidence
     _, asked = scales(reader, monkeypatch, lambda p, _: candidate(p, "O", 0.5))
@@ -125,13 +125,22 @@ def test_what_makes_no_sense_is_read_at_far_scales_and_what_is_no_molecule_with_
     assert found[0].smiles == "CCCO"
 
 
+def at_once(task: Task[Walk]) -> Walk:
+    """What a task finds that takes no step."""
+    with pytest.raises(StopIteration) as end:
+        next(task)
+    found: Walk = end.value.value
+    return found
+
+
 class Looks:
     """A gaze that finds one atom more each time that it is sent back."""
 
     def __init__(self, inked: NDArray[np.int64]) -> None:
         self.inked, self.sent = inked, 0
 
-    def back(self, walk: Walk, _: Any) -> Walk | None:
+    def back(self, walk: Walk, _: Any) -> Task[Walk | None]:
+        yield from ()
         self.sent += 1
         count = len(walk.tokens)
         spots = np.array([(20 + 24 * i, 40) for i in range(count)] + [(0, 0)], np.float32)
@@ -144,11 +153,11 @@ def test_the_gaze_is_sent_back_to_ink_that_it_passed_over_as_often_as_is_allowed
     read = Walk(("C", "C", ">"), spots, (0.9,) * 3, -1.0, ended=True)
     for allowed in (0, 1, 2):
         looks = Looks(cells)
-        found = _looked_again(looks, read, allowed)  # type: ignore[arg-type]
+        found = at_once(_looked_again(looks, read, allowed))  # type: ignore[arg-type]
         assert looks.sent == allowed
         assert len(found.tokens) == len(read.tokens) + allowed
     done = Looks(np.array([(x, 5) for x in range(2, 6)]))
-    assert _looked_again(done, read, 4) is read  # type: ignore[arg-type]
+    assert at_once(_looked_again(done, read, 4)) is read  # type: ignore[arg-type]
     assert not done.sent
 
 
@@ -157,7 +166,8 @@ def test_every_walk_is_looked_at_again_unless_that_is_left_out(
 ) -> None:
     looks: list[int] = []
 
-    def looked_again(_: Gaze, walk: Walk, most: int) -> Walk:
+    def looked_again(_: Gaze, walk: Walk, most: int) -> Task[Walk]:
+        yield from ()
         looks.append(most)
         return walk
 
@@ -292,3 +302,22 @@ def test_pages_count_from_one(reader: Reader, tmp_path: Path) -> None:
     for page in (0, 3):
         with pytest.raises(PictureError, match=f"no page {page}"):
             reader.read(file, page=page)
+
+
+def test_pictures_read_together_read_as_they_do_alone(reader: Reader) -> None:
+    """Among them some that cannot be read, and what takes several scales."""
+    grain = np.random.default_rng(3).integers(0, 255, (90, 90)).astype(np.uint8)
+    line = np.asarray(molecule_picture().resize((70, 70)))
+    sources: list[Any] = [molecule_picture(), DRAWING, 7, grain, line, DRAWING.T] * 3
+    found = list(reader.read_together((source, 1) for source in sources))
+    for source, got in zip(sources, found, strict=True):
+        if isinstance(source, int):
+            assert isinstance(got, TypeError)
+            continue
+        want = reader.read(source)
+        assert isinstance(got, list)
+        (one,) = got
+        assert (one.tokens, one.smiles, one.warnings) == (want.tokens, want.smiles, want.warnings)
+        assert one.confidence == pytest.approx(want.confidence, abs=1e-3)
+        assert one.ms is not None
+        assert one.ms > 0

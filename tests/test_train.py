@@ -258,45 +258,64 @@ def test_a_step_of_reading_is_a_step_of_training(data: Path) -> None:
         features, sharp = model.encoder(*tables)
         keys = torch.nn.functional.embedding(batch.rows[0], model.w1(features))
         grid = torch.nn.functional.pad(batch.grid[0], (1, 1, 1, 1))
-        stride = torch.tensor([[1.0], [grid.shape[1]]])
+        stride = torch.tensor([1.0, grid.shape[1]])[None, None, :, None]
         grid4 = torch.nn.functional.pad(batch.grid4[0], (2, 2, 2, 2))
-        stride4 = torch.tensor([[1.0], [grid4.shape[1]]])
+        stride4 = torch.tensor([1.0, grid4.shape[1]])[None, None, :, None]
+        base, tone = torch.zeros(1, 1, 1, 1), sharp.abs().max()[None, None, None]
         cells = batch.cells[0].float()
-        near = (cells[:, None] - cells).abs().amax(-1) <= 1
-        seen = torch.zeros(1, 1, len(cells), SMALL.location)
-        hidden, place = torch.zeros(1, SMALL.hidden), torch.full((1, 2), torch.nan)
-        newest = torch.full((1, 3, 1, 2), gaze.FAR)
-        marks = newest[:, None, :2, 0][:, :, None]
-        said, gaze_places, peaks = [], [place], []
+        count = len(cells)
+        apart = cells[None] - cells[:, None] + 1  # of each from each, the middle at (1, 1)
+        around = torch.full((count, 9), count)
+        for cell, other in (((apart >= 0) & (apart <= 2)).all(-1)).nonzero():
+            x, y = apart[cell, other].long()
+            around[cell, y * 3 + x] = other
+        spread = torch.arange(count + 1)[None, None]
+        seen = torch.zeros(1, count, SMALL.location)
+        hidden, place = torch.zeros(1, 1, SMALL.hidden), torch.full((1, 1, 2), torch.nan)
+        newest = torch.full((3, 1, 2), gaze.FAR)
+        marks = torch.full((1, 1, 1, 2, 2), gaze.FAR)
+        state = torch.zeros(1, 1, dtype=torch.long)
+        said, gaze_places, peaks = [], [place[:, 0]], []
         for step, token in enumerate(batch.tokens[0, :-1]):
-            seen, places, shares, words, hiddens = graph(
+            seen, places, shares, best, likely, words, hiddens, _ = graph(
                 features,
                 grid.flatten(),
                 stride,
-                sharp,
+                base,
+                sharp / tone[0],
                 grid4.flatten(),
                 stride4,
+                base,
+                tone,
                 keys,
                 cells,
-                near,
+                torch.zeros(count, dtype=torch.long),
+                spread,
+                around,
                 seen,
                 newest,
                 marks,
-                hidden[:, None],
+                hidden,
                 token[None, None],
-                place[:, None],
+                place,
+                state,
             )
+            assert torch.equal(best, words.argmax(-1))
+            assert torch.equal(likely, words.amax(-1))
             # marks are those of the drawing, and the gaze is the model's own second choice
-            hidden, place = hiddens[:, 1], places[:, 1]
-            here = torch.stack([batch.atoms[:, step + 1], batch.bonds[:, step + 1], place], 1)
-            newest = torch.nan_to_num(here, nan=gaze.FAR)[:, :, None]
-            marks = torch.cat([marks, newest[:, None, None, :2, 0]], 2)
+            hidden, place = hiddens[:, 1:], places[:, 1:]
+            here = torch.stack([batch.atoms[0, step + 1], batch.bonds[0, step + 1], place[0, 0]])
+            newest = torch.nan_to_num(here, nan=gaze.FAR)[:, None]
+            marks = torch.cat([marks, newest[None, None, None, :2, 0]], 2)
             said.append(words[0, 1])
-            gaze_places.append(place)
+            gaze_places.append(place[:, 0])
             peaks.append(shares[0, 0, 0])
         batch.places = torch.stack(gaze_places, 1)
         logits, scores, _ = model(batch)
-    assert torch.allclose(torch.log_softmax(logits[0], -1), torch.stack(said), atol=1e-4)
+    spoken = torch.stack(said)
+    may = torch.isfinite(spoken)
+    assert may.any(1).all()
+    assert torch.allclose(torch.log_softmax(logits[0], -1)[may], spoken[may], atol=1e-4)
     weights = torch.softmax(scores[0], -1)  # (T, L)
     top = cells[weights.argmax(-1)]
     near = (cells - top[:, None]).abs().amax(-1) <= 1

@@ -3,9 +3,14 @@
 Every step chooses where to look (attention over the inked cells), reads there, and writes a token.
 Beam search keeps several walks; a walk may branch on the token and on the second-best place.
 
-    gaze = Gaze(net, ink)            # the encoder
-    walks = gaze.walks(beam=1)       # the search
-    longer = gaze.back(walks[0], (x, y))    # a walk that ended goes on from one of its atoms
+A step costs the reading of all weights from memory, for one walk as for many. So what walks over a
+picture is a task, a generator that yields the steps that it wants, and tasks of several pictures
+take their steps together.
+
+    gaze = Gaze(net, ink)                                # the encoder
+    walks = alone(net, gaze.walks(beam=1))               # the search
+    longer = alone(net, gaze.back(walks[0], (x, y)))     # one that ended goes on from an atom
+    for number, found, seconds in together(net, tasks):  # many pictures
 """
 
 from __future__ import annotations
@@ -13,17 +18,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import walk
 from .cores import cores
-from .sites import CELL, TABLES, Sites, padded, sites
+from .sites import CELL, DILATIONS, TABLES, Sites, padded, sites
 from .walk import Graph
 
 MAX_TOKENS = 800
@@ -31,9 +39,20 @@ MAX_CELLS = 3000  # near ink; a drawing of 300 atoms has as many, noise and phot
 HEARD = 40  # tokens after which a walk is given up
 MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise, no drawing
 FAR = 1e6  # cells: where a mark is that was not made
-FORMAT = "6"  # of the pair of graphs; a reader refuses any other
+FORMAT = "7"  # of the pair of graphs; a reader refuses any other
+TOGETHER = 12  # pictures whose walks take their steps together
+AHEAD = 4  # times as many may be begun before the oldest has come to its end
+ENCODED = ("features", "keys", "sharp", "tone")  # what the graphs give
+STEP = ("new_seen", "places", "shares", "best", "likely", "words", "new_hidden", "back")
 
 Floats = NDArray[np.float32]
+Place: TypeAlias = tuple[float, float]
+Found = TypeVar("Found")
+#: A generator that yields the steps that it wants, is sent each when it is taken, and returns.
+Task: TypeAlias = Generator["Wanted", "Step", Found]
+
+_NOWHERE: Place = (FAR, FAR)
+_NO_PLACE: Place = (math.nan, math.nan)
 
 
 class WeightsError(RuntimeError):
@@ -72,29 +91,15 @@ class Walk:
 
 # --- which tokens may follow ---
 
-_BONDS = frozenset(walk.BONDS)
+SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
+OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
 
 
-def _state(token: str, before: str) -> str:
-    """The grammar's state after a token, given the state before it."""
-    if token in _BONDS:
-        return "bond"
-    if token == walk.OPEN:
-        return "label"
-    if walk.is_glyph(token):
-        return "glyph"
-    if token == walk.FRAGMENT:
-        return "first"
-    if token == walk.JUMP:
-        return "jump"
-    return "atom"
-
-
-def _masks() -> dict[str, Floats]:
-    """State -> 0 for tokens that may follow and -inf for others."""
+def _follow() -> dict[str, set[str]]:
+    """State of the grammar -> tokens that may follow."""
     atoms = {t for t in walk.VOCABULARY if walk.is_atom(t)} | {walk.OPEN}
     glyphs = {t for t in walk.VOCABULARY if walk.is_glyph(t)}
-    follow = {
+    return {
         "start": atoms | {walk.END},
         "first": atoms,
         "jump": atoms | set(walk.BONDS),
@@ -103,35 +108,33 @@ def _masks() -> dict[str, Floats]:
         "glyph": glyphs | {walk.CLOSE},
         "atom": atoms | set(walk.BONDS) | {walk.RING, walk.JUMP, walk.FRAGMENT, walk.END},
     }
-    return {
-        state: np.array([0.0 if t in tokens else -np.inf for t in walk.VOCABULARY], np.float32)
-        for state, tokens in follow.items()
-    }
 
 
-_MASKS = _masks()
-_NEW = np.array([walk.is_atom(t) or t == walk.OPEN for t in walk.VOCABULARY])
-_OLD = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
-SAME_ATOM = 0.4  # cells: nearer than this to an atom, there is no room for another
-OTHER_ATOM = 1.2  # cells: farther than this from every atom, there is none to go back to
+STATES = tuple(_follow())
 
 
-def _mask(state: str, place: NDArray[np.floating], atoms: Floats) -> Floats:
-    """0 for tokens that may be written at a place and -inf for others.
+def _after(token: str) -> str:
+    """The grammar's state after a token."""
+    if token in walk.BONDS:
+        return "bond"
+    if walk.is_glyph(token):
+        return "glyph"
+    return {walk.OPEN: "label", walk.FRAGMENT: "first", walk.JUMP: "jump"}.get(token, "atom")
 
-    Args:
-        state: of the grammar.
-        place: (2,) in cells.
-        atoms: (S, 2) places of the atoms written so far, far away for none.
+
+_AFTER = tuple(STATES.index(_after(token)) for token in walk.VOCABULARY)
+
+
+def masks() -> Floats:
+    """(states, 3, V): 0 for tokens that may follow in a state of the grammar and -inf for others:
+    at a usual place, at one that has an atom already, and at one that is far from every atom.
     """
-    mask = _MASKS[state]
-    away = atoms - place
-    nearest = float((away * away).sum(1).min())  # squared
-    if nearest < SAME_ATOM**2:
-        mask = np.where(_NEW, -np.inf, mask)
-    elif nearest > OTHER_ATOM**2:
-        mask = np.where(_OLD, -np.inf, mask)
-    return mask
+    new = np.array([walk.is_atom(t) or t == walk.OPEN for t in walk.VOCABULARY])
+    old = np.array([t in (walk.RING, walk.JUMP) for t in walk.VOCABULARY])
+    may = np.array([[t in tokens for t in walk.VOCABULARY] for tokens in _follow().values()])
+    return np.stack([np.where(m, 0.0, -np.inf) for m in (may, may & ~new, may & ~old)], 1).astype(
+        np.float32
+    )
 
 
 # --- the two graphs ---
@@ -170,7 +173,12 @@ class Net:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         sessions = []
-        for name in ("encoder.onnx", "step.onnx"):
+        names = ["encoder.onnx", "step.onnx"]
+        rounded = [name.replace(".onnx", ".int8.onnx") for name in names]
+        on_cpu = device == "cpu" or "CUDAExecutionProvider" not in granted
+        if on_cpu and all((Path(folder) / name).is_file() for name in rounded):
+            names = rounded
+        for name in names:
             path = Path(folder) / name
             if not path.is_file():
                 raise WeightsError(f"no weights at {path}")
@@ -200,39 +208,36 @@ class Net:
         sizes = json.loads(self.metadata["size"])
         self.hidden, self.location = int(sizes["hidden"]), int(sizes["location"])
 
-    def encode(self, found: Sites) -> tuple[Floats, Floats, Floats]:
-        """The sites of a picture to features (N8, D), attention keys (N8, A) and the features of
-        finer sites (N4, S).
+    def encode(self, found: Sites) -> tuple[Floats, ...]:
+        """The sites of a picture to features (N8, D), attention keys (N8, A), the features of finer
+        sites (N4, S) between -1 and 1, and a number (1,) by which these were divided.
         """
-        inputs = {name: getattr(found, name) for name in TABLES}
-        features, keys, sharp = self._encoder.run(["features", "keys", "sharp"], inputs)
-        return features, keys, sharp
+        return tuple(self._encoder.run(ENCODED, {name: getattr(found, name) for name in TABLES}))
 
     def step(self, **inputs: Any) -> list[Any]:
         """One step of K walks; see ``train/export.py`` for names and shapes."""
-        names = ["new_seen", "places", "shares", "words", "new_hidden"]
-        found: list[Any] = self._step.run(names, inputs)
+        found: list[Any] = self._step.run(STEP, inputs)
         return found
 
 
-# --- reading ---
+# --- walks and views ---
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class _Path:
     """A walk on its way, with what the decoder remembers of it; places in cells."""
 
-    hidden: Floats  # (H,)
-    seen: Floats  # (1, L, E) marks so far, seen from the cells, without the newest
-    newest: Floats  # (3, 1, 2) the atom, the bond and the gaze of the last step; FAR for none
-    marks: Floats  # (S, 2, 2) the atom and the bond of each step
+    hidden: Floats  # (1, H)
+    seen: Floats  # (L, E) marks so far, seen from the cells, without the newest
+    newest: tuple[Place, Place, Place]  # the atom, the bond and the gaze of the last step
+    marks: Floats  # (S, 2, 2) the atom and the bond of each step; FAR for none
     score: float = 0.0
     tokens: tuple[int, ...] = (walk.TOKEN_ID[walk.START],)
-    places: tuple[tuple[float, float], ...] = ()
+    places: tuple[Place, ...] = ()
     probabilities: tuple[float, ...] = ()
-    state: str = "start"
-    here: tuple[float, float] | None = None
-    before: _Path | None = None
+    state: int = STATES.index("start")
+    here: Place | None = None
+    before: _Path | None = None  # of a walk that ended: without its end
 
     @property
     def ended(self) -> bool:
@@ -243,25 +248,23 @@ class _Path:
         """True for a walk over what is no drawing."""
         return len(self.places) >= HEARD and self.score < MUMBLE * len(self.places)
 
-    def grown(self, token: int, place: Floats, score: float, hidden: Floats, seen: Floats) -> _Path:
+    def grown(self, token: int, spot: Place, score: float, hidden: Floats, seen: Floats) -> _Path:
         """This walk with one token more."""
-        word = walk.VOCABULARY[token]
-        spot = (float(place[0]), float(place[1]))
         trail = walk.Trail(self.here)
-        marks = [mark or (FAR, FAR) for mark in trail.step(word, spot)]
-        newest = np.array([*marks, spot], np.float32)
+        atom, bond = trail.step(walk.VOCABULARY[token], spot)
+        pair = (atom or _NOWHERE, bond or _NOWHERE)
         return _Path(
             hidden,
             seen,
-            newest[:, None],
-            np.concatenate([self.marks, newest[None, :2]]),
+            (*pair, spot),
+            np.concatenate([self.marks, np.array([pair], np.float32)]),
             score,
             (*self.tokens, token),
             (*self.places, spot),
             (*self.probabilities, math.exp(min(score - self.score, 0.0))),
-            _state(word, self.state),
+            _AFTER[token],
             trail.here,
-            self,
+            self if token == walk.TOKEN_ID[walk.END] else None,
         )
 
     def walk(self) -> Walk:
@@ -271,46 +274,37 @@ class _Path:
         return Walk(tokens, places, self.probabilities, self.score, self.ended, self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _View:
     """One encoded picture: what every step looks at."""
 
-    net: Net
-    grid: NDArray[np.int64]  # (n,) the rows of all cells, framed by paper, line by line
-    stride: Floats  # (2, 1) from cell to cell of the grid, in x and in y
-    grid4: NDArray[np.int64]  # (n4,) the same of the sites of 4x4 pixels, in a frame of two sites
-    stride4: Floats  # (2, 1)
+    location: int  # numbers in which a cell sees the marks
+    hidden: int
+    grid: NDArray[np.int64]  # (h, w) the rows of all cells, framed by paper
+    grid4: NDArray[np.int64]  # (h4, w4) the same of the sites of 4x4 pixels, in a frame of two
     cells: Floats  # (L, 2) those that are inked, or beside ink
-    near: NDArray[np.bool_]  # (L, L) of the cells: beside one another
+    around: NDArray[np.int64]  # (L, 9) the 3x3 cells round each; -1 for none
     features: Floats  # (L + 1, D), paper's first
     sharp: Floats  # (N4, S) of the sites of 4x4 pixels, paper's first
+    tone: Floats  # (1,) by which these were divided
     keys: Floats  # (L, A)
 
-    def step(self, paths: list[_Path], only: NDArray[np.intp] | None = None) -> list[Any]:
-        """One step of every path; ``only`` keeps the gaze on some of the cells."""
 
-        def together(*arrays: Floats) -> Floats:
-            return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-        seen = together(*(p.seen for p in paths))
-        before = [[p.places[-1] if p.places else (math.nan, math.nan)] for p in paths]
-        return self.net.step(
-            features=self.features,
-            grid=self.grid,
-            stride=self.stride,
-            sharp=self.sharp,
-            grid4=self.grid4,
-            stride4=self.stride4,
-            keys=self.keys if only is None else self.keys[only],
-            cells=self.cells if only is None else self.cells[only],
-            near=self.near if only is None else self.near[np.ix_(only, only)],
-            seen=seen if only is None else seen[:, :, only],
-            newest=together(*(p.newest for p in paths)),
-            marks=together(*(p.marks for p in paths))[:, None],
-            hidden=together(*(p.hidden for p in paths))[:, None],
-            token=np.array([p.tokens[-1:] for p in paths], np.int64),
-            place=np.array(before, np.float32),
-        )
+def _view(net: Net, found: Sites) -> _View:
+    """Run the encoder."""
+    features, keys, sharp, tone = net.encode(found)
+    return _View(
+        net.location,
+        net.hidden,
+        np.pad(found.grid, 1),
+        np.pad(found.grid4, 2),
+        found.cells.astype(np.float32),
+        found.near8[DILATIONS.index(1), 1:] - 1,
+        features,
+        sharp,
+        tone,
+        keys[1:],
+    )
 
 
 class Gaze:
@@ -325,12 +319,11 @@ class Gaze:
     """
 
     def __init__(self, net: Net, ink: Floats) -> None:
-        ink = padded(ink)
-        found = sites(ink)
+        found = sites(padded(ink))
         self.inked = found.cells[found.inked]
         self._view = _view(net, found) if 0 < len(found.cells) <= MAX_CELLS else None
 
-    def walks(self, beam: int = 1) -> list[Walk]:
+    def walks(self, beam: int = 1) -> Task[list[Walk]]:
         """Walks from the start to their ends, the most probable first.
 
         Args:
@@ -342,16 +335,16 @@ class Gaze:
         if self._view is None:
             return []
         view = self._view
-        nowhere = np.full((3, 1, 2), FAR, np.float32)
         start = _Path(
-            np.zeros(view.net.hidden, np.float32),
-            np.zeros((1, len(view.cells), view.net.location), np.float32),
-            nowhere,
-            nowhere[None, :2, 0],
+            np.zeros((1, view.hidden), np.float32),
+            np.zeros((len(view.cells), view.location), np.float32),
+            (_NOWHERE, _NOWHERE, _NOWHERE),
+            np.full((1, 2, 2), FAR, np.float32),
         )
-        return [path.walk() for path in _search(view, [start], beam)]
+        found = yield from _search(view, [start], beam)
+        return [path.walk() for path in found]
 
-    def back(self, read: Walk, place: NDArray[np.floating]) -> Walk | None:
+    def back(self, read: Walk, place: NDArray[np.floating]) -> Task[Walk | None]:
         """A walk of this picture that ended, sent back to one of its atoms by a jump, and on.
 
         Args:
@@ -364,45 +357,34 @@ class Gaze:
         path = read.path.before if read.path is not None and read.ended else None
         if path is None or self._view is None:
             return None
+        view = self._view
         atom = np.asarray(place) / CELL - 0.5
         if path.here is not None and math.dist(path.here, atom) < SAME_ATOM:
             return None
-        near = np.flatnonzero((np.abs(self._view.cells - atom) <= 1).all(1))
+        near = np.flatnonzero((np.abs(view.cells - atom) <= 1).all(1))
         if not len(near):
             return None
-        seen = self._view.step([path])[0][0]
-        _, places, _, words, hidden = self._view.step([path], near)
+        seen = (yield Wanted(view, [path])).seen[0]
+        step = yield Wanted(view, [path], near)
         jump = walk.TOKEN_ID[walk.JUMP]
-        score = path.score + float(words[0, 0, jump])
-        again = path.grown(jump, places[0, 0], score, hidden[0, 0], seen)
-        return _search(self._view, [again], 1)[0].walk()
+        score = path.score + step.back[0][0]
+        again = path.grown(jump, step.places[0][0], score, step.hidden[0, :1], seen)
+        return (yield from _search(view, [again], 1))[0].walk()
 
 
 def read(net: Net, ink: Floats, beam: int = 1) -> list[Walk]:
     """The walks over an ink map (H, W) at reading scale, the most probable first."""
-    return Gaze(net, ink).walks(beam)
+    return alone(net, Gaze(net, ink).walks(beam))
 
 
-def _view(net: Net, found: Sites) -> _View:
-    """Run the encoder."""
-    features, keys, sharp = net.encode(found)
-    cells = found.cells.astype(np.float32)
-    grid, grid4 = np.pad(found.grid, 1), np.pad(found.grid4, 2)
-    stride, stride4 = (np.array([[1], [g.shape[1]]], np.float32) for g in (grid, grid4))
-    x, y = found.cells.T.astype(np.int16)
-    near = (np.abs(x[:, None] - x) <= 1) & (np.abs(y[:, None] - y) <= 1)
-    grids = (grid.ravel(), stride, grid4.ravel(), stride4)
-    return _View(net, *grids, cells, near, features, sharp, keys[1:])
-
-
-def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
+def _search(view: _View, paths: list[_Path], beam: int) -> Task[list[_Path]]:
     """Follow paths to their ends, for some tokens at most: the beam's most probable first."""
     finished: list[_Path] = []
     for _ in range(min(MAX_TOKENS, 30 + 3 * len(view.cells))):
-        new_seen, places, shares, words, new_hidden = view.step(paths)
+        step = yield Wanted(view, paths)
         grown = [
-            paths[k].grown(token, places[k, p], score, new_hidden[k, p], new_seen[k])
-            for score, k, p, token in _choose(paths, places, shares, words, beam)
+            paths[k].grown(token, step.places[k][p], score, step.hidden[k, p : p + 1], step.seen[k])
+            for score, k, p, token in _choose(paths, step, beam)
         ]
         finished += [path for path in grown if path.ended]
         finished.sort(key=lambda f: -f.score)
@@ -420,22 +402,245 @@ def _search(view: _View, paths: list[_Path], beam: int) -> list[_Path]:
     return finished[:beam]
 
 
-def _choose(
-    paths: list[_Path],
-    places: Floats,
-    shares: Floats,
-    words: Floats,
-    beam: int,
-) -> list[tuple[float, int, int, int]]:
+def _choose(paths: list[_Path], step: Step, beam: int) -> list[tuple[float, int, int, int]]:
     """The best (score, walk, place, token) that may follow, best first, at most beam of them."""
     options: list[tuple[float, int, int, int]] = []
     for k, path in enumerate(paths):
-        for p in range(shares.shape[1]):
-            gaze = path.score + math.log(max(float(shares[k, p, 0]), 1e-9))
+        for p, share in enumerate(step.shares[k]):
+            gaze = path.score + math.log(max(share, 1e-9))
             if len(options) >= beam and gaze <= options[beam - 1][0]:
                 continue  # no token can make it better
-            line = words[k, p] + _mask(path.state, places[k, p], path.marks[:, 0])
-            best = [int(line.argmax())] if beam == 1 else np.argsort(-line)[:beam]
-            options += [(gaze + float(line[t]), k, p, int(t)) for t in best if np.isfinite(line[t])]
+            if beam == 1:
+                likely = [(step.likely[k][p], step.best[k][p])]
+            else:
+                line = step.words[k, p]
+                likely = [(float(line[t]), int(t)) for t in np.argsort(-line)[:beam]]
+            options += [(gaze + word, k, p, t) for word, t in likely if math.isfinite(word)]
             options.sort(key=lambda o: -o[0])
     return options[:beam]
+
+
+# --- steps, alone and together ---
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A step that the walks over one picture want to take."""
+
+    view: _View
+    paths: list[_Path]
+    only: NDArray[np.intp] | None = None
+    """Keeps the gaze on some of the cells."""
+
+
+@dataclass(slots=True)
+class Step:
+    """What the walks over one picture saw and read in a step; P places for each of K walks."""
+
+    seen: list[Floats]  # (L, E) of each walk
+    places: list[list[Place]]  # (K, P)
+    shares: list[list[float]]  # (K, P)
+    best: list[list[int]]  # (K, P)
+    likely: list[list[float]]  # (K, P)
+    back: list[list[float]]  # (K, P)
+    words: Floats  # (K, P, V)
+    hidden: Floats  # (K, P, H)
+
+
+def alone(net: Net, task: Task[Found]) -> Found:
+    """What a task finds that takes its steps alone."""
+    stage = None
+    try:
+        wanted = next(task)
+        while True:
+            stage = _staged(stage, [wanted])
+            wanted = task.send(stage.step(net, [wanted])[0])
+    except StopIteration as end:
+        found: Found = end.value
+        return found
+
+
+def together(
+    net: Net, tasks: Iterable[Task[Found]], most: int = TOGETHER
+) -> Iterator[tuple[int, Found | Exception, float]]:
+    """What tasks find that take their steps together, as each comes to its end.
+
+    A task that ends makes room for the next. None is begun that is farther from the oldest under
+    way than `AHEAD` times as many as go together, so that not much can be waiting for one.
+
+    Args:
+        net: the weights.
+        tasks: one for each picture; begun when there is room.
+        most: how many go together.
+
+    Yields:
+        The number of a task, from 0, what it found or the exception that it raised, and the seconds
+        that it took: its own, and its share of the steps.
+    """
+    waiting = enumerate(tasks)
+    going: dict[int, _Going[Found]] = {}
+    begun = 0
+    stage = None
+    while True:
+        ended = []
+        while len(going) < most and begun < min(going, default=begun) + AHEAD * most:
+            number, task = next(waiting, (begun, None))
+            if task is None:
+                break
+            begun += 1
+            one = _Going(task)
+            if one.goes_on(None):
+                going[number] = one
+            else:
+                yield number, one.found, one.seconds
+        if not going:
+            return
+        wanted = [one.wanted for one in going.values()]
+        began = time.perf_counter()
+        try:
+            stage = _staged(stage, wanted)
+            steps: list[Step | Exception] = [*stage.step(net, wanted)]
+        except Exception as err:  # of the runtime, as when memory runs out
+            steps, stage = [err] * len(wanted), None
+        share = (time.perf_counter() - began) / len(going)
+        for (number, one), step in zip(going.items(), steps, strict=True):
+            one.seconds += share
+            if not one.goes_on(step):
+                ended.append(number)
+        for number in ended:
+            one = going.pop(number)
+            yield number, one.found, one.seconds
+
+
+class _Going(Generic[Found]):
+    """A task under way."""
+
+    wanted: Wanted
+    found: Found | Exception
+
+    def __init__(self, task: Task[Found]) -> None:
+        self._task = task
+        self.seconds = 0.0
+
+    def goes_on(self, step: Step | Exception | None) -> bool:
+        """Give it the step that it wanted, or None at first; False if it came to its end."""
+        began = time.perf_counter()
+        try:
+            if isinstance(step, Exception):
+                self.wanted = self._task.throw(step)
+            else:
+                self.wanted = self._task.send(step)  # type: ignore[arg-type]
+        except StopIteration as end:
+            self.found = end.value
+        except Exception as err:  # of one picture: the others go on
+            self.found = err
+        else:
+            return True
+        finally:
+            self.seconds += time.perf_counter() - began
+        return False
+
+
+class _Stage:
+    """The tables that walks look at, one picture's after another's, until walks come or go."""
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        self.walks = _walks(wanted)
+        self._wanted = [(w.view, len(w.paths), w.only) for w in wanted]  # none may be recycled
+        views = list({id(w.view): w.view for w in wanted}.values())
+        first, first4 = _starts(v.features for v in views), _starts(v.sharp for v in views)
+        base, base4 = (
+            _starts(v.grid.ravel() for v in views),
+            _starts(v.grid4.ravel() for v in views),
+        )
+        number = {id(view): i for i, view in enumerate(views)}
+        every = [(number[id(w.view)], w.view, w.only) for w in wanted for _ in w.paths]
+        lengths = [len(view.cells) if only is None else len(only) for _, view, only in every]
+        total, longest = sum(lengths), max(lengths) + 1
+        spread = np.full((len(every), 1, longest), total, np.int64)
+        around = []
+        begin = 0
+        for row, length, (_, view, only) in zip(spread, lengths, every, strict=True):
+            row[0, :length] = np.arange(begin, begin + length)
+            begin += length
+            nine = view.around
+            if only is not None:
+                place = np.full(len(view.cells) + 1, -1, np.int64)
+                place[only] = np.arange(len(only))
+                nine = place[nine[only]]
+            around.append(np.where(nine < 0, longest - 1, nine))
+        which = [i for i, *_ in every]
+        self.ends = np.cumsum(lengths).tolist()
+        self.tables = {
+            "features": _joined([v.features for v in views]),
+            "grid": _joined([v.grid.ravel() + f for v, f in zip(views, first, strict=True)]),
+            "stride": _upright([[1, views[i].grid.shape[1]] for i in which]),
+            "base": _upright([[base[i]] for i in which]),
+            "sharp": _joined([v.sharp for v in views]),
+            "grid4": _joined([v.grid4.ravel() + f for v, f in zip(views, first4, strict=True)]),
+            "stride4": _upright([[1, views[i].grid4.shape[1]] for i in which]),
+            "base4": _upright([[base4[i]] for i in which]),
+            "tone": np.stack([views[i].tone for i in which])[:, None],
+            "keys": _joined([v.keys if o is None else v.keys[o] for _, v, o in every]),
+            "cells": _joined([v.cells if o is None else v.cells[o] for _, v, o in every]),
+            "owner": np.repeat(np.arange(len(every), dtype=np.int64), lengths),
+            "spread": spread,
+            "around": _joined(around),
+        }
+
+    def step(self, net: Net, wanted: Sequence[Wanted]) -> list[Step]:
+        """One step of all walks."""
+        paths = [path for w in wanted for path in w.paths]
+        if len(paths) == 1:
+            marks = paths[0].marks[None]
+        else:
+            marks = np.full((len(paths), max(len(p.marks) for p in paths), 2, 2), FAR, np.float32)
+            for row, path in zip(marks, paths, strict=True):
+                row[: len(path.marks)] = path.marks
+        seen, places, shares, best, likely, words, hidden, back = net.step(
+            **self.tables,
+            seen=_joined(
+                [p.seen if w.only is None else p.seen[w.only] for w in wanted for p in w.paths]
+            )[None],
+            newest=np.array([[p.newest[kind] for p in paths] for kind in range(3)], np.float32),
+            marks=marks[:, None],
+            hidden=_joined([path.hidden for path in paths])[:, None],
+            token=np.array([path.tokens[-1:] for path in paths], np.int64),
+            place=np.array([[p.places[-1] if p.places else _NO_PLACE] for p in paths], np.float32),
+            state=np.array([[path.state] for path in paths], np.int64),
+        )
+        lists = [a.tolist() for a in (places, shares[:, :, 0], best, likely, back)]
+        steps, begin, cell = [], 0, 0
+        for w in wanted:
+            end = begin + len(w.paths)
+            ends = self.ends[begin:end]
+            parts = [seen[0, a:b] for a, b in zip([cell, *ends], ends, strict=False)]
+            own = [values[begin:end] for values in lists]
+            arrays = words[begin:end], hidden[begin:end]
+            steps.append(Step(parts, own[0], own[1], own[2], own[3], own[4], *arrays))
+            begin, cell = end, ends[-1]
+        return steps
+
+
+def _upright(numbers: list[list[int]]) -> Floats:
+    """(K, n) to (K, 1, n, 1)."""
+    return np.array(numbers, np.float32)[:, None, :, None]
+
+
+def _staged(stage: _Stage | None, wanted: Sequence[Wanted]) -> _Stage:
+    """The stage as it stands if it is of the same walks, else another."""
+    return stage if stage is not None and stage.walks == _walks(wanted) else _Stage(wanted)
+
+
+def _walks(wanted: Sequence[Wanted]) -> list[tuple[int, int, int]]:
+    """How many walks go over which views."""
+    return [(id(w.view), len(w.paths), id(w.only)) for w in wanted]
+
+
+def _starts(arrays: Iterable[NDArray[Any]]) -> list[int]:
+    """Where each of some arrays begins if they stand one after another."""
+    return [0, *accumulate(len(array) for array in arrays)][:-1]
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -13,7 +13,7 @@ from typing import Any
 
 from .confidence import Confidence, sense
 from .evidence import leftovers
-from .gaze import Gaze, Net, Walk
+from .gaze import Gaze, Net, Task, Walk, alone, together
 from .judge import RULES, WORTH_A_LOOK, Verdict, judge
 from .judge import doubtful as doubtful_atoms
 from .molecule import Molecule, MoleculeError, molecule
@@ -116,6 +116,47 @@ class Reader:
         candidates = self.candidates(sheet)
         return self._reading(sheet, candidates, page, (time.perf_counter() - began) * 1000)
 
+    def read_together(
+        self, pictures: Iterable[tuple[Source, int]], apart: bool = False
+    ) -> Iterator[list[Reading] | Exception]:
+        """Read pictures, several at a time, which is faster than one after another; each is read as
+        if it were alone.
+
+        Args:
+            pictures: sources as for :meth:`read`, with the page of each, from 1. Some are taken
+                before the first reading comes.
+            apart: give each molecule of a picture its own reading, as :meth:`read_apart` does.
+
+        Yields:
+            In their order, the readings of each picture, or what :meth:`read` raises for it.
+        """
+        pages: dict[int, int] = {}
+        ready: dict[int, list[Reading] | Exception] = {}
+
+        def tasks() -> Iterator[Task[tuple[Sheet, list[Candidate]]]]:
+            for number, (source, page) in enumerate(pictures):
+                pages[number] = page
+                yield self._opened(source, page)
+
+        following = 0
+        for number, found, seconds in together(self._net, tasks()):
+            page = pages.pop(number)
+            try:
+                if isinstance(found, Exception):
+                    raise found
+                sheet, candidates = found
+                whole = self._reading(sheet, candidates, page, seconds * 1000)
+                ready[number] = self._apart(sheet, whole) if apart else [whole]
+            except Exception as err:  # whatever one picture does, the others are read
+                ready[number] = err
+            while following in ready:
+                yield ready.pop(following)
+                following += 1
+
+    def _opened(self, source: Source, page: int) -> Task[tuple[Sheet, list[Candidate]]]:
+        sheet = load(source, page)
+        return sheet, (yield from self._candidates(sheet))
+
     def read_many(
         self,
         sources: str | os.PathLike[str] | Iterable[Source],
@@ -194,7 +235,7 @@ class Reader:
         """
         began = time.perf_counter()
         sheet = load(source, page)
-        return apart(self._net, self.read_part, sheet, self._read_sheet(sheet, page, began))
+        return self._apart(sheet, self._read_sheet(sheet, page, began))
 
     def read_part(self, source: Source, *, is_scaled: bool = False) -> Reading:
         """Read one drawing of a page, cut out.
@@ -212,9 +253,21 @@ class Reader:
         candidates = self.candidates(sheet, is_scaled)
         return self._reading(sheet, candidates, 1, (time.perf_counter() - began) * 1000)
 
+    def _apart(self, sheet: Sheet, whole: Reading) -> list[Reading]:
+        return apart(self._net, self.read_part, sheet, whole)
+
     # --- one picture ---
 
     def candidates(self, sheet: Sheet, is_scaled: bool = False) -> list[Candidate]:
+        """All readings of a picture that were made, the best first.
+
+        Args:
+            sheet: the picture.
+            is_scaled: see :meth:`read_part`.
+        """
+        return alone(self._net, self._candidates(sheet, is_scaled))
+
+    def _candidates(self, sheet: Sheet, is_scaled: bool = False) -> Task[list[Candidate]]:
         """All readings of a picture that were made, the best first.
 
         The picture is read at the estimated scale, and again if the bonds that were read have
@@ -227,9 +280,9 @@ class Reader:
             is_scaled: see :meth:`read_part`.
         """
         read: list[Candidate] = []
-        found = self._look(read, sheet.at_scale(bond=sheet.bond)).bond
+        found = (yield from self._look(read, sheet.at_scale(bond=sheet.bond))).bond
         if found and not _is_same(found, sheet.bond, TOLERANCE):
-            self._look(read, sheet.at_scale(bond=found))
+            yield from self._look(read, sheet.at_scale(bond=found))
         best = self._best(read)
         if is_scaled and best.is_lost:
             return sorted(read, key=lambda c: -c.confidence)
@@ -238,29 +291,32 @@ class Reader:
             for factor in OTHER_SCALES:
                 if any(_is_same(middle * factor, c.picture.bond, SAME_SCALE) for c in read):
                     continue
-                other = self._look(read, sheet.at_scale(bond=middle * factor))
+                other = yield from self._look(read, sheet.at_scale(bond=middle * factor))
                 if other.smiles and other.smiles == best.smiles:
                     break
             best = self._best(read)
         if best.is_lost:
             for factor in FAR_SCALES:
-                bond = self._look(read, sheet.at_scale(bond=sheet.bond * factor)).bond
-                if bond and not _is_same(bond, sheet.bond * factor, TOLERANCE):
-                    self._look(read, sheet.at_scale(bond=bond))
+                far = yield from self._look(read, sheet.at_scale(bond=sheet.bond * factor))
+                if far.bond and not _is_same(far.bond, sheet.bond * factor, TOLERANCE):
+                    yield from self._look(read, sheet.at_scale(bond=far.bond))
             best = self._best(read)
         if best.is_no_molecule and self._beam < WIDE_BEAM:
-            self._look(read, best.picture, WIDE_BEAM)
+            yield from self._look(read, best.picture, WIDE_BEAM)
         self._best(read)
         return sorted(read, key=lambda c: -c.confidence)
 
-    def _look(self, read: list[Candidate], picture: Picture, beam: int | None = None) -> Candidate:
+    def _look(
+        self, read: list[Candidate], picture: Picture, beam: int | None = None
+    ) -> Task[Candidate]:
         """Add what is read at one scale to the readings so far; the best of it comes back."""
         gaze = Gaze(self._net, picture.ink)
-        walks = gaze.walks(beam or self._beam)
+        walks = yield from gaze.walks(beam or self._beam)
         new = []
         for rank, walk in enumerate(walks):
             if "second look" not in self._without:
-                walk = _looked_again(gaze, walk, 1 if rank else LOOKS)  # noqa: PLW2901
+                looks = 1 if rank else LOOKS
+                walk = yield from _looked_again(gaze, walk, looks)  # noqa: PLW2901
             verdict = judge(picture, gaze.inked, walk, self._without)
             new.append(understood(picture, walk, verdict, self._expand))
         if not new:
@@ -344,7 +400,7 @@ def _is_same(bond: float, other: float, factor: float) -> bool:
     return abs(math.log(bond / other)) < math.log(factor)
 
 
-def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Walk:
+def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Task[Walk]:
     """A walk that is sent back to ink which it passed over, as long as this leaves less ink.
 
     Args:
@@ -356,7 +412,7 @@ def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Walk:
     for _ in range(looks):
         if not left or left[0].length < WORTH_A_LOOK:
             break
-        longer = gaze.back(walk, walk.graph.places[left[0].atom])
+        longer = yield from gaze.back(walk, walk.graph.places[left[0].atom])
         if longer is None or not longer.ended:
             break
         still = leftovers(gaze.inked, longer.graph)

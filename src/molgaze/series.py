@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,7 @@ from .inputs import DOCUMENTS, STANDARD_INPUT, Inputs, Item
 from .picture import Source, name_of, read_file
 from .progress import Progress
 from .reading import Reading
-from .workers import TIMEOUT, Factory, Reads, Workers, failure, named, read_apart, read_page
-from .workers import read as read_alone
+from .workers import TIMEOUT, Factory, Reads, Workers, failure, named, read_page, read_together
 
 Sources = str | os.PathLike[str] | Iterable[Source]
 
@@ -137,20 +137,33 @@ def _told(found: Generator[tuple[Reading, ...], None, None], bar: Progress) -> I
 def _here(
     reader: Reads, items: Iterator[Item], apart: bool
 ) -> Generator[tuple[Reading, ...], None, None]:
-    """The readings of each picture, in this process."""
+    """The readings of each picture, in this process; pictures are read several at a time."""
     model = reader.info.get("model")
-    for item in items:
-        content = _content(item, model)
-        if isinstance(content, Reading):
-            yield (content,)
+    with_contents = ((item, _content(item, model)) for item in items)
+    for is_picture, group in groupby(
+        with_contents, lambda one: not one[0].is_page and not isinstance(one[1], Reading)
+    ):
+        if is_picture:
+            ids: deque[str | None] = deque()
+            for found in read_together(reader, _asked(group, ids), apart):
+                id = ids.popleft()
+                yield tuple(replace(reading, id=id) for reading in found)
             continue
-        if item.is_page:
-            found = read_page(reader, item.source, item.page, content)
-        elif apart:
-            found = read_apart(reader, item.source, item.page, content)
-        else:
-            found = (read_alone(reader, item.source, item.page, content),)
-        yield tuple(replace(reading, id=item.id) for reading in found)
+        for item, content in group:
+            if isinstance(content, Reading):
+                yield (content,)
+            else:
+                found = read_page(reader, item.source, item.page, content)
+                yield tuple(replace(reading, id=item.id) for reading in found)
+
+
+def _asked(
+    group: Iterable[tuple[Item, Any]], ids: deque[str | None]
+) -> Iterator[tuple[str, int, Any]]:
+    """The pictures of a group, whose ids are noted as they are taken."""
+    for item, content in group:
+        ids.append(item.id)
+        yield item.source, item.page, content
 
 
 def _in_workers(

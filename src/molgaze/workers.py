@@ -19,7 +19,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -78,6 +79,11 @@ class Reads(Protocol):
     def read_apart(self, source: str | bytes, *, page: int) -> Iterable[Reading]:
         """As :meth:`molgaze.Reader.read_apart`."""
 
+    def read_together(
+        self, pictures: Iterable[tuple[Any, int]], apart: bool
+    ) -> Iterable[Sequence[Reading] | Exception]:
+        """As :meth:`molgaze.Reader.read_together`."""
+
     def find(self, source: str | bytes, pages: Iterable[int]) -> Iterable[Reading]:
         """As :meth:`molgaze.Reader.find`."""
 
@@ -129,6 +135,34 @@ def read_apart(reader: Reads, source: str, page: int, content: str | bytes) -> t
     A picture of one molecule, or of none, gives one.
     """
     return _caught(reader, source, page, lambda: reader.read_apart(content, page=page))
+
+
+def read_together(
+    reader: Reads, pictures: Iterable[tuple[str, int, Any]], apart: bool
+) -> Iterator[tuple[Reading, ...]]:
+    """The readings of each of some pictures, in their order, whatever happens to it.
+
+    Args:
+        reader: of this process.
+        pictures: the name of each in the result, its page from 1, and a path or the bytes of a
+            file, or whatever else the reader takes.
+        apart: as of :meth:`molgaze.Reader.read_together`.
+    """
+    asked: deque[tuple[str, int]] = deque()
+
+    def contents() -> Iterator[tuple[Any, int]]:
+        for source, page, content in pictures:
+            asked.append((source, page))
+            yield content, page
+
+    for found in reader.read_together(contents(), apart):
+        source, page = asked.popleft()
+        if isinstance(found, Exception):
+            is_fault = not isinstance(found, PictureError)
+            model = reader.info.get("model")
+            yield (failure(source, page, found, model, fault=is_fault),)
+        else:
+            yield tuple(named(reading, source) for reading in found)
 
 
 def _caught(
