@@ -16,7 +16,7 @@ from rdkit import Chem
 from molgaze import Reader
 from molgaze.gaze import WeightsError
 from molgaze.layout import Layout, Region
-from molgaze.page import HEAD, MARGIN, _cut, _is_split, _Read, apart, find, moved
+from molgaze.page import HEAD, MARGIN, _cut, _is_split, _Read, _read_alone, apart, find, moved
 from molgaze.picture import PictureError, load
 from molgaze.reading import Reading
 
@@ -341,3 +341,20 @@ def test_a_picture_of_which_little_was_read_is_searched(reader):
     assert len(found) == 2
     over = replace(whole, places=((60.0, 60.0), (float(sheet.boxes[1][2]), 250.0)))
     assert apart(reader._net, reader.read_part, load(sheet.pixels), over) == [over]
+
+
+def test_the_text_of_a_page_bears_out_the_scale_of_its_drawings():
+    told = []
+
+    def read(pixels, *, is_scaled=False):
+        told.append(is_scaled)
+        return Reading(smiles="CC", confidence=0.9)
+
+    for bond, text in ((36, WORDS * 3), (36, []), (120, WORDS * 3)):
+        sheet = Sheet(1300, 1100)
+        sheet.text(60, 60, text)
+        sheet.molecule(SMILES[0], 80, 500, bond=bond, size=18)
+        found = Layout(255 - sheet.pixels)
+        region = max(found.regions, key=lambda r: overlap(r.box, sheet.boxes[0]))
+        _read_alone(found, read, region, 0.99)
+    assert told == [True, False, False]
