@@ -373,6 +373,15 @@ def test_drawings_lie_on_the_picture_with_wedges_where_they_were() -> None:
     assert tasks.drawing(None) is None
 
 
+class Alanine(Stub):
+    """Reads L-alanine everywhere, its wedge where RDKit has put it."""
+
+    def read(self, source: Any, *, page: int = 1) -> Reading:
+        mol = Chem.MolFromSmiles("C[C@H](N)C(=O)O")
+        rdDepictor.Compute2DCoords(mol)
+        return Reading(smiles=Chem.MolToSmiles(mol), molfile=Chem.MolToMolBlock(mol))
+
+
 @pytest.fixture(scope="module")
 def welcoming() -> Iterator[TestClient]:
     limits = Limits(workers=1, timeout=5, origins=("https://ketcher.example",), recognized=3)
@@ -397,6 +406,10 @@ def test_ketcher_gets_a_molecule_for_a_picture(client: TestClient, welcoming: Te
     gone = welcoming.get(path)  # nothing is kept once it was fetched
     assert gone.status_code == 404
     assert gone.json()["error"] == "there is no such upload, or its molecule was fetched already"
+
+    assert tasks.recognized(Alanine(), b"")[1].splitlines()[3].split()[4] == "1"  # one enantiomer
+    stereo = Chem.MolFromMolBlock(tasks.recognized(Alanine(), b"")[1])
+    assert Chem.MolToSmiles(stereo) == "C[C@H](N)C(=O)O"
 
     posted = welcoming.post("/imago/uploads", content=b"bad", headers=PNG).json()
     found = welcoming.get(f"/imago/uploads/{posted['upload_id']}").json()

@@ -31,6 +31,7 @@ DPI = 150.0  # of a page of a PDF as it is shown
 WIDEST = 2000  # px of other pictures as they are shown
 BOND = 30.0  # px of a bond in drawings
 MARK = (1.0, 0.72, 0.3)  # the colour behind doubtful atoms: red, green, blue
+WEDGES = (Chem.BondDir.BEGINWEDGE, Chem.BondDir.BEGINDASH)
 LINEAR = 1.5  # length of a bond, in the unit that RDKit sizes letters for
 
 
@@ -181,6 +182,8 @@ def recognized(reader: Reads, content: bytes) -> Answered:
         if mol is None:
             return "molecule", "this molecule cannot be drawn"
         _sized(mol)
+        if any(bond.GetBondDir() in WEDGES for bond in mol.GetBonds()):
+            mol.SetIntProp("_MolFileChiralFlag", 1)  # else Ketcher takes it for a racemate
         return None, str(Chem.MolToMolBlock(mol, kekulize=False, forceV3000=_is_large(mol)))
 
 
