@@ -204,7 +204,8 @@ class Confidence:
         """(n,) the chance that each atom, with its bonds, is right."""
         own, whole, bias = self.atom
         logs = np.log(np.maximum(chances, 1e-9))
-        return np.array([_chance(own * x + whole * self.logit(features) + bias) for x in logs])
+        shared = whole * self.logit(features)
+        return np.array([_chance(own * x + shared + bias) for x in logs])
 
 
 def _sum(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
