@@ -11,7 +11,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCoordGen, rdDepictor
 
-from .cages import draw_in_space, hang
+from .cages import bridged, draw_in_space, hang
 
 MAX_HEAVY = 80
 HELD_OUT = 200  # every 200th line is never trained on
@@ -38,13 +38,18 @@ def drawable(smiles: str) -> Chem.Mol | None:
     return mol if mol is not None and 1 <= mol.GetNumHeavyAtoms() <= MAX_HEAVY else None
 
 
-def layout(mol: Chem.Mol, rng: np.random.Generator) -> bool:
-    """Give a molecule 2D coordinates by one of several methods; False if none are sound."""
+def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> bool:
+    """Give a molecule 2D coordinates by one of several methods; False if none are sound.
+
+    ``coordgen``: share of the layouts that CoordGen makes, which puts the hydrogens of fused rings
+    inside the rings; of cages, at least half that are not seen in space.
+    """
     pick = rng.random()
     with rdBase.BlockLogs():
-        if rng.random() < 0.6 and draw_in_space(mol, rng):
+        is_caged = bool(bridged(mol))
+        if is_caged and rng.random() < 0.5 and draw_in_space(mol, rng):
             pass
-        elif pick < 0.25:
+        elif pick < (max(coordgen, 0.5) if is_caged else coordgen):
             try:
                 rdCoordGen.AddCoords(mol)
             except (RuntimeError, ValueError):
@@ -98,7 +103,7 @@ def _fold_oxides(mol: Chem.Mol, rng: np.random.Generator) -> None:
             conformer.SetAtomPosition(i, (float(x), float(y), 0.0))
 
 
-def _stereo(mol: Chem.Mol, rng: np.random.Generator) -> None:
+def set_stereo(mol: Chem.Mol, rng: np.random.Generator) -> None:
     """Give a flat molecule random tetrahedral stereo."""
     centres = Chem.FindMolChiralCenters(  # type: ignore[no-untyped-call]
         mol, includeUnassigned=True, useLegacyImplementation=False
@@ -183,6 +188,8 @@ def _fluorinate(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
 
 PARTNERS = (
     *("Cl", "Cl", "Cl", "Cl", "Cl.Cl", "Cl.Cl", "Cl.Cl.Cl", "Br", "Br", "Br.Br", "I", "O", "O"),
+    *("[Br-].[Br-]", "[I-].[I-]", "[Cl-].[Cl-]", "[Br-]", "[I-]", "[Na+].[Na+]", "[K+]", "[Ca+2]"),
+    *("OS(O)(=O)=O", "OS(O)(=O)=O"),
     *("O.O", "O.O.O", "Cl.O", "CS(=O)(=O)O", "OS(=O)(=O)O", "OC(=O)C(F)(F)F", "OC(=O)C=CC(=O)O"),
     *(
         "OC(=O)/C=C/C(=O)O",
@@ -293,7 +300,7 @@ class Corpus:
                 if rng.random() < 0.035:
                     mol = hang(mol, rng)
                 if rng.random() < 0.12:
-                    _stereo(mol, rng)
+                    set_stereo(mol, rng)
                 if rng.random() < 0.22:
                     mol = _hydrogens(mol, rng)
                 if rng.random() < 0.3:
@@ -302,7 +309,7 @@ class Corpus:
                     _iodinate(mol, rng)
                 if rng.random() < 0.1:
                     mol = _fluorinate(mol, rng)
-                if rng.random() < 0.08:
+                if rng.random() < 0.1:
                     mol = _salt(mol, rng)
                 if layout(mol, rng):
                     return mol

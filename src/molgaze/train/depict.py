@@ -65,7 +65,8 @@ def _move_wedges(mol: Chem.RWMol, rng: random.Random | np.random.Generator) -> N
         free = [
             b
             for b in atom.GetBonds()
-            if b.GetBondType() == Chem.BondType.SINGLE
+            if b.GetBeginAtomIdx() == atom.GetIdx()
+            and b.GetBondType() == Chem.BondType.SINGLE
             and b.GetBondDir() == Chem.BondDir.NONE
             and b.GetOtherAtom(atom).GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED
         ]

@@ -35,10 +35,28 @@ FONT_NAMES = re.compile(
 FONT_REFUSED = re.compile(r"(Math|Symbol|D050000L|Z003|chorus|FreeMono(Oblique|BoldOblique))", re.I)
 
 
-COUNTED = {8: "H2O", 9: "HF", 17: "HCl", 35: "HBr", 53: "HI"}  # what stands beside salts
+#: SMILES of what stands beside a molecule of a salt -> how it may be written
+PARTNERS = {
+    **{"O": ("H2O",), "F": ("HF",), "Cl": ("HCl",), "Br": ("HBr",), "I": ("HI",)},
+    **{"[Cl-]": ("Cl-",), "[Br-]": ("Br-",), "[I-]": ("I-",), "[Na+]": ("Na+",), "[K+]": ("K+",)},
+    **{"O=S(=O)(O)O": ("H2SO4",), "O=[N+]([O-])O": ("HNO3",), "O=P(O)(O)O": ("H3PO4",)},
+    "CS(=O)(=O)O": ("CH3SO3H", "MeSO3H", "CH3SO2OH"),
+    "O=C(O)C(F)(F)F": ("CF3CO2H", "CF3COOH", "TFA"),
+    "CC(=O)O": ("CH3CO2H", "CH3COOH", "AcOH"),
+    "CO": ("CH3OH", "MeOH"),
+    "CCO": ("C2H5OH", "CH3CH2OH", "EtOH"),
+}
+COUNTED = re.compile(
+    rf"[2-6](?:{'|'.join(re.escape(text) for texts in PARTNERS.values() for text in texts)})"
+)
 WRITTEN = "molgaze.written"  # property of an atom: the text that stands for it in the drawing
 TURNED = "molgaze.turned"  # the same text where it is written towards the left
 NUMBERED = re.compile(r"(?:[RXYZAQLGW]|Ar|Het|[ONS]R|NHR|CO2R|COR|CH2R)\d{1,2}")
+
+
+#: element -> how dark its text is where texts are coloured; others are nearly black
+STRENGTHS = {"C": 0.62, "H": 0.62, "O": 0.75, "F": 0.45, "S": 0.5, "Cl": 0.55, "P": 0.6, "I": 0.7}
+RAISED = re.compile(r"(?<=Bu)[tnis](?![a-z])|(?<=Pr)[in](?![a-z])|^[+-](?=[A-Z])")
 
 
 @dataclass
@@ -67,7 +85,7 @@ class Style:
     waves: bool = False  # bonds of some carbons without stereo are wavy
     wave: float = 0.16  # half the length of a wave
     dots: bool = False  # a dot stands before a salt's partner
-    counts: bool = False  # equal partners are written once, with their number
+    counts: bool = False  # small partners are written as text, equal ones once with their number
     partner_font: str = ""  # of single atoms that stand alone, if it is another
     partner_flat: bool = False  # H2O with its 2 on the line
     font: str = ""
@@ -78,9 +96,12 @@ class Style:
     methyls: float = 0.0  # share of terminal carbons written CH3
     carbons: float = 0.0  # share of other carbons written C
     chains: bool = False  # every carbon outside rings is written, CH2
+    inline: bool = False  # its hydrogens stand to its right, even where a bond leaves there
+    turned: bool = True  # the layout may be turned by any angle
     circles: bool = False
     circled_charges: bool = False
     charges_above: bool = False  # a charge stands over its atom where there is room
+    charges_away: float = 0.0  # how far a charge stands over the end of its text, in cap heights
     attachment: str = "*"  # how an attachment point looks: a star, a wave or a bar across its bond
     raised: bool = False  # the number of an R group is a superscript
     flat_digits: bool = False  # NH2 with its 2 on the line
@@ -90,6 +111,7 @@ class Style:
     abbreviations: float = 0.0
     variables: float = 0.0
     clutter: float = 0.0
+    tinted: bool = False  # texts are coloured by element, so that some of them are pale
 
 
 FONT_USUAL = re.compile(
@@ -144,6 +166,8 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
     line = float(np.exp(rng.normal(math.log(0.052), 0.45)))
     faces = usual_fonts() if u() < 0.72 else fonts()
     others = usual_fonts()
+    if u() < 0.07:
+        return _screen_style(rng, bond)
     return Style(
         bond=bond,
         line=min(max(line, 0.018), 0.15) * (1.6 if heavy_lines else 1.0),
@@ -180,6 +204,29 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         abbreviations=float(rng.choice([0.0, 0.4, 0.9], p=[0.45, 0.3, 0.25])),
         variables=float(rng.choice([0.0, 0.3], p=[0.94, 0.06])),
         clutter=float(rng.choice([0.0, 1.0], p=[0.8, 0.2])),
+    )
+
+
+def _screen_style(rng: np.random.Generator, bond: float) -> Style:
+    """As programs draw for the screen: thin lines, small coloured texts with much room, CH3."""
+    sans = [f for f in fonts() if re.search(r"(DejaVuSans|LiberationSans-Regular)\.", f)]
+    return Style(
+        bond=bond,
+        line=float(rng.uniform(0.02, 0.05)),
+        gap=float(rng.uniform(0.12, 0.18)),
+        inner=float(rng.uniform(0.08, 0.16)),
+        wedge=float(rng.uniform(0.12, 0.2)),
+        hashes=float(rng.uniform(0.07, 0.16)),
+        hash_tapers=bool(rng.random() < 0.8),
+        font=(sans or list(fonts()))[int(rng.integers(len(sans or fonts())))],
+        size=float(rng.uniform(0.26, 0.36)),
+        sub=float(rng.uniform(0.6, 0.75)),
+        drop=float(rng.uniform(0.1, 0.35)),
+        clear=float(rng.uniform(0.08, 0.2)),
+        methyls=1.0,
+        stacked=1.0,
+        symmetric=float(rng.choice([0.0, 1.0])),
+        tinted=bool(rng.random() < 0.75),
     )
 
 
@@ -253,7 +300,9 @@ def _levels(text: str, raised: bool = False) -> list[int]:
             levels.append(1)
         else:
             levels.append(0)
-    if text[1:] in COUNTED.values():
+    for found in RAISED.finditer(text):  # Bu with a small t above the line, a charge in front
+        levels[found.start() : found.end()] = [1] * len(found.group())
+    if COUNTED.fullmatch(text):
         levels[0] = 0
     if len(text) > 1 and text[0].isdigit() and text[1].isdigit():
         k = len(text) - len(text.lstrip("0123456789"))
@@ -281,13 +330,16 @@ def typeset(
         out.items.append((char, size, pen, y))
         h, w = shape.shape
         out.boxes.append((pen + left, y + top, pen + left + w, y + top + h))
-        pen += max(advance, 1.0) * (1.5 if text[1:] in COUNTED.values() and not pen else 1.0)
+        pen += max(advance, 1.0) * (1.5 if not pen and COUNTED.fullmatch(text) else 1.0)
     first, last = out.boxes[anchor], out.boxes[anchor + whole - 1]
     return out.shifted(-(first[0] + last[2]) / 2, 0.0)
 
 
-def paste(canvas: Ink, text: Text, font: str, line: float = 1.0) -> None:
-    """Draw a text on a canvas; its circles with lines of a width in pixels."""
+def paste(canvas: Ink, text: Text, font: str, line: float = 1.0, strength: float = 1.0) -> None:
+    """Draw a text on a canvas; its circles with lines of a width in pixels.
+
+    ``strength``: how dark it is, 1 for black.
+    """
     height, width = canvas.shape
     for x, y, radius in text.circles:
         centre = (int(round(x * 16)), int(round(y * 16)))
@@ -295,6 +347,8 @@ def paste(canvas: Ink, text: Text, font: str, line: float = 1.0) -> None:
         cv2.circle(canvas, centre, int(round(radius * 16)), 255, thick, cv2.LINE_8, 4)
     for char, size, x, y in text.items:
         shape, left, top, _ = _glyph(font, size, char)
+        if strength < 1.0:
+            shape = np.asarray(shape * np.float32(strength), dtype=np.uint8)
         x0, y0 = int(round(x + left)), int(round(y + top))
         h, w = shape.shape
         a, b = max(y0, 0), min(y0 + h, height)
@@ -366,7 +420,7 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
     if look.circles:
         bonds = _circle(mol, bonds, keep)
     if look.waves:
-        bonds = _wavy(mol, bonds, keep, rng)
+        bonds = waved(mol, bonds, keep, rng)
 
     xy = np.asarray(whole.places, dtype=np.float64)[keep]
     lengths = [math.dist(xy[a], xy[b]) for a, b, _ in bonds]
@@ -377,7 +431,7 @@ def sketch(mol: Chem.Mol, look: Style, rng: np.random.Generator) -> Sketch:
         swap = {"w": "h", "h": "w"}
         bonds = [(a, b, swap.get(k, k)) for a, b, k in bonds]
     pick = rng.random()
-    if pick < 0.4:
+    if pick < 0.4 or not look.turned:
         angle = 0.0
     elif pick < 0.75:
         angle = float(rng.integers(12)) * math.pi / 6
@@ -406,20 +460,27 @@ def _count(
     gone: set[int],
     rng: np.random.Generator,
 ) -> None:
-    """Write two or more equal fragments of one heavy atom as one, with their number: 2HCl, 3H2O."""
-    alone: dict[int, list[int]] = {}
-    for atom in mol.GetAtoms():
-        if not atom.GetDegree() and not atom.GetFormalCharge() and atom.GetAtomicNum() in COUNTED:
-            alone.setdefault(atom.GetAtomicNum(), []).append(atom.GetIdx())
-    for number, atoms in alone.items():
-        if 2 <= len(atoms) <= 6:
-            kept = atoms[int(rng.integers(len(atoms)))]
-            labels[kept] = f"[{len(atoms)}{COUNTED[number]}]"
-            reverse[kept] = labels[kept][1:-1]
-            gone.update(set(atoms) - {kept})
+    """Write small fragments beside a molecule as text, equal ones once with their number: 2HCl."""
+    alone: dict[str, list[tuple[int, ...]]] = {}
+    fragments = Chem.GetMolFrags(mol)
+    for atoms in fragments if len(fragments) > 1 else ():
+        if len(atoms) <= 7 and not any(mol.GetAtomWithIdx(i).HasProp(WRITTEN) for i in atoms):
+            alone.setdefault(Chem.MolFragmentToSmiles(mol, atoms), []).append(atoms)
+    for smiles, equal in alone.items():
+        if smiles not in PARTNERS or len(equal) > 6 or (len(equal) == 1 and len(equal[0]) == 1):
+            continue
+        kept, *others = (equal[k] for k in rng.permutation(len(equal)))
+        text = str(rng.choice(PARTNERS[smiles]))
+        for i in (i for atoms in equal for i in atoms):
+            labels.pop(i, None)
+            reverse.pop(i, None)
+        labels[kept[0]] = f"[{len(equal) if others else ''}{text}]"
+        reverse[kept[0]] = labels[kept[0]][1:-1]
+        gone.update(kept[1:], *others)
+        gone.discard(kept[0])
 
 
-def _wavy(
+def waved(
     mol: Chem.Mol, bonds: list[tuple[int, int, str]], keep: list[int], rng: np.random.Generator
 ) -> list[tuple[int, int, str]]:
     """Draw a bond of some carbons without stereo as a wave: the chemist does not know or say."""
@@ -551,6 +612,8 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
 
     lone = replace(look, font=look.partner_font or look.font)
     lone = replace(lone, flat_digits=look.flat_digits or look.partner_flat)
+    if look.partner_font:
+        lone = replace(lone, size=look.size * float(rng.uniform(0.65, 1.0)))
     looks = (lone, look)  # by whether an atom has neighbours
     texts: dict[int, Text] = {}
     glyphs: dict[int, NDArray[np.float64]] = {}
@@ -595,7 +658,8 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
                 line,
             )
     for i, text in texts.items():
-        paste(canvas, text, looks[bool(neighbours[i])].font, 0.7 * line)
+        strength = STRENGTHS.get(graph.atoms[i][:2].rstrip("+-."), 0.9) if look.tinted else 1.0
+        paste(canvas, text, looks[bool(neighbours[i])].font, 0.7 * line, strength)
     for i, name in enumerate(graph.atoms):
         if name == "*" and i not in texts:
             _attachment(pen, xy[i], xy[neighbours[i][0]], look)
@@ -811,7 +875,14 @@ def _atom_text(
             anchor = max((k for k, v in enumerate(levels) if v == 0), default=0)
         else:
             anchor = next((k for k, c in enumerate(text) if c.isupper()), 0)
-        laid = typeset(text, levels, look, cap, anchor)
+        shown = "".join(
+            "\u2212" if char == "-" and level == 1 else char
+            for char, level in zip(text, levels, strict=True)
+        )
+        laid = typeset(shown, levels, look, cap, anchor)
+        ends = [k for k in (0, len(text) - 1) if text[k] in "+-" and len(text) > 1]
+        if ends and (look.circled_charges or look.charges_away):
+            laid = _with_charge_away(laid, ends[-1], look, cap)
         boxes = np.array(laid.boxes)
         return laid, (boxes[:, :2] + boxes[:, 2:]) / 2
 
@@ -860,7 +931,12 @@ def _atom_text(
             around = 0.7 * (end - begin) + 0.08 * cap
             mark.circles.append(((begin + end) / 2, height, around))
             around -= (end - begin) / 2
-        if look.charges_above and not hydrogens and all(dy > -0.3 * cap for _, dy in ways):
+        if look.charges_away:
+            on_left = bool(ways) and sum(dx for dx, _ in ways) > 0
+            at = left + 0.3 * cap if on_left else right - 0.2 * cap
+            rise = min(b[1] for b in out.boxes) - look.charges_away * cap - around
+            mark = mark.shifted(at - (begin + end) / 2, rise - height)
+        elif look.charges_above and not hydrogens and all(dy > -0.3 * cap for _, dy in ways):
             top = min(b[1] for b in out.boxes)
             low_end = max(b[3] for b in mark.boxes) + around
             mark = mark.shifted(-(begin + end) / 2, top - 1.5 * low - low_end)
@@ -874,6 +950,23 @@ def _atom_text(
     return out, None
 
 
+def _with_charge_away(text: Text, at: int, look: Style, cap: float) -> Text:
+    """A label whose sign, the glyph ``at``, stands off the rest: over it or in a circle."""
+    char, size, x, y = text.items[at]
+    left, top, right, bottom = text.boxes[at]
+    middle, height = (left + right) / 2, (top + bottom) / 2
+    radius = (0.7 * (right - left) + 0.08 * cap) if look.circled_charges else 0.0
+    away = 1 if at else -1
+    dx = away * max(radius - (right - left) / 2 + 0.08 * cap, 0.0)
+    rest = min(box[1] for k, box in enumerate(text.boxes) if k != at)
+    dy = (rest - look.charges_away * cap - radius - height) if look.charges_away else 0.0
+    text.items[at] = (char, size, x + dx, y + dy)
+    text.boxes[at] = (left + dx, top + dy, right + dx, bottom + dy)
+    if radius:
+        text.circles.append((middle + dx, height + dy, radius))
+    return text
+
+
 def _free_side(ways: Sequence[Point], look: Style, rng: np.random.Generator) -> str:
     """Where hydrogens go: the first of right, left, down, up that no bond points to."""
 
@@ -881,8 +974,11 @@ def _free_side(ways: Sequence[Point], look: Style, rng: np.random.Generator) -> 
         return max(((dx * x + dy * y) / (math.hypot(dx, dy) + 1e-9) for dx, dy in ways), default=-1)
 
     if len(ways) <= 1:
-        return "left" if crowding(1, 0) > 0.3 else "right"
+        is_forward = look.inline and rng.random() < 0.6  # CH3- at the left end, too
+        return "left" if crowding(1, 0) > 0.3 and not is_forward else "right"
     right, left = crowding(1, 0), crowding(-1, 0)
+    if look.inline:
+        return "left" if right > 0.6 and left <= 0.6 and rng.random() < 0.3 else "right"
     down, up = crowding(0, 1), crowding(0, -1)
     if min(right, left) > 0.3 and rng.random() < look.stacked:
         return "down" if down < up else "up"

@@ -18,17 +18,19 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from .. import label
-from .cages import CAGES, hang
+from .cages import hang
 from .condense import invent
-from .corpus import Corpus, drawable, layout, stereocentres_with_hydrogens
+from .corpus import Corpus, drawable, layout, set_stereo, stereocentres_with_hydrogens
 from .draw import TURNED, WRITTEN, Drawing, Style, nothing, own, style
 from .hands import hand
 from .programs import DrawingError, indigo, rdkit
 from .surroundings import photograph, surrounded
+from .upright import lay_upright
 
 SMALL = 16  # heavy atoms of a scaffold, at most
 MEDIUM = 30  # heavy atoms of a lesson about stereo, at most
 TRIES = 400  # lines of the corpus that are looked at for one that suits
+UPRIGHT = 0.08  # share of whole molecules that are drawn as formulas, with straight chains
 
 #: kind of drawing -> its share of the pictures as long as all kinds are read equally well
 SHARES: Mapping[str, float] = {
@@ -104,19 +106,19 @@ def _chain(dice: random.Random) -> Text:
 def text(dice: random.Random) -> Text:
     """What may be written on one bond, every kind about as often as any other."""
     pick = dice.random()
-    if pick < 0.16:
+    if pick < 0.14:
         return dice.choice(_NAMED)
-    if pick < 0.32:
+    if pick < 0.27:
         name = dice.choice(_VARIABLES)
         return name, name
-    if pick < 0.50:
+    if pick < 0.43:
         forward, backward = dice.choice(_FRAMES)
         inner = dice.choice((*_GROUPS, *_VARIABLES[:20]))
         return forward.format(inner), backward.format(inner)
-    if pick < 0.60:
+    if pick < 0.53:
         name = dice.choice(_GROUPS)
         return name, name
-    if pick < 0.76:
+    if pick < 0.71:
         return dice.choice(_COMMON)
     if pick < 0.88:
         return dice.choice(dice.choice(_TABLES))
@@ -247,7 +249,7 @@ def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     dice = random.Random(int(rng.integers(1 << 62)))
     mol = _scaffold(corpus, rng)
     written: dict[int, Text] = {}
-    for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.4, 0.33, 0.18, 0.09]))):
+    for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.3, 0.34, 0.22, 0.14]))):
         if dice.random() < 0.15:
             between = [
                 a.GetIdx()
@@ -267,7 +269,7 @@ def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
         if grown is not None:
             mol = grown
             written[mol.GetNumAtoms() - 1] = text(dice)
-    if dice.random() < 0.08:
+    if dice.random() < 0.11:
         beside = dice.choice(_BESIDE)
         written[mol.GetNumAtoms()] = (beside, beside)
         mol = Chem.CombineMols(mol, Chem.MolFromSmiles("C"))
@@ -280,9 +282,84 @@ def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     return mol
 
 
+_RINGS = (6, 6, 6, 6, 5, 5, 7, 4, 3)  # sizes of rings that are fused
+_ON_FUSED = ("O", "O", "O", "=O", "=O", "C", "F", "Cl", "N", "OC", "C(C)C", "C(=O)O", "OC(C)=O")
+_CHAINS = "C(C)CCCC(C)C C(C)C=CC(C)C C(=O)CO C(C)=O C#C C(C)CCC(=O)O C(C)=C C=C".split()
+
+
+def fused(rng: np.random.Generator) -> Chem.Mol | None:
+    """Two to five saturated rings, each fused to the one before, with groups and random stereo, as
+    steroids and terpenes are; None if what chance makes is no sound molecule.
+    """
+    mol = Chem.RWMol()
+    size = int(rng.choice(_RINGS[:6]))
+    for i in range(size):
+        mol.AddAtom(Chem.Atom(6))
+        if i:
+            mol.AddBond(i - 1, i, Chem.BondType.SINGLE)
+    mol.AddBond(size - 1, 0, Chem.BondType.SINGLE)
+    last = list(range(size))
+    for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.2, 0.3, 0.4, 0.1]))):
+        edges = [
+            (a, b)
+            for a, b in zip(last, (*last[1:], last[0]), strict=True)
+            if mol.GetAtomWithIdx(a).GetDegree() == 2 and mol.GetAtomWithIdx(b).GetDegree() == 2
+        ]
+        if not edges:
+            break
+        a, b = edges[int(rng.integers(len(edges)))]
+        ring = [a]
+        for _ in range(int(rng.choice(_RINGS)) - 2):
+            new = mol.AddAtom(Chem.Atom(6))
+            mol.AddBond(ring[-1], new, Chem.BondType.SINGLE)
+            ring.append(new)
+        mol.AddBond(ring[-1], b, Chem.BondType.SINGLE)
+        last = [*ring, b]
+    joints = {a.GetIdx() for a in mol.GetAtoms() if a.GetDegree() > 2}
+    for bond in list(mol.GetBonds()):  # double bonds, none beside another at one atom
+        ends = (bond.GetBeginAtom(), bond.GetEndAtom())
+        if rng.random() < 0.1 and all(
+            b.GetBondType() == Chem.BondType.SINGLE for end in ends for b in end.GetBonds()
+        ):
+            bond.SetBondType(Chem.BondType.DOUBLE)
+    has_chain = False
+    for atom in [mol.GetAtomWithIdx(i) for i in range(mol.GetNumAtoms())]:
+        is_flat = any(b.GetBondType() == Chem.BondType.DOUBLE for b in atom.GetBonds())
+        pick = rng.random()
+        if atom.GetIdx() in joints:
+            if not is_flat and pick < 0.32:
+                group = str(rng.choice(["C", "C", "C", "O", "F", "C=O"]))
+                mol = _grown(mol, atom.GetIdx(), group)
+        elif not is_flat and pick < 0.1:
+            atom.SetAtomicNum(int(rng.choice([8, 7, 8, 16])))
+        elif not is_flat and pick < 0.34:
+            group = str(rng.choice(_ON_FUSED))
+            if rng.random() < 0.25 and not has_chain:
+                group, has_chain = str(rng.choice(_CHAINS)), True
+            mol = _grown(mol, atom.GetIdx(), group)
+    found = _sound(mol)
+    if found is not None:
+        set_stereo(found, rng)
+    return found
+
+
+def _grown(mol: Chem.RWMol, at: int, group: str) -> Chem.RWMol:
+    """With a group, a SMILES that may begin with its bond, on an atom."""
+    is_double = group[0] == "="
+    both = Chem.RWMol(Chem.CombineMols(mol, Chem.MolFromSmiles(group.lstrip("="))))
+    order = Chem.BondType.DOUBLE if is_double else Chem.BondType.SINGLE
+    both.AddBond(at, mol.GetNumAtoms(), order)
+    return both
+
+
 def _stereo(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A molecule with stereo marks; now and then fused rings with hydrogens drawn on them."""
-    is_fused = rng.random() < 0.55
+    is_fused = rng.random() < 0.6
+    if is_fused and rng.random() < 0.6:
+        made = fused(rng)
+        if made is not None and rng.random() < 0.85:
+            made = stereocentres_with_hydrogens(made, rng, float(rng.choice([0.6, 1.0, 1.0])))
+        return made
     for _ in range(TRIES):
         smiles = corpus.smiles()
         centres = smiles.count("@]") + smiles.count("@@") + smiles.count("@H")
@@ -292,11 +369,11 @@ def _stereo(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
         if mol is None or mol.GetNumHeavyAtoms() > MEDIUM + 6 * is_fused:
             continue
         if is_fused:
-            fused = sum(
+            joints = sum(
                 len(a.GetBonds()) > 2 and mol.GetRingInfo().NumAtomRings(a.GetIdx()) > 1
                 for a in mol.GetAtoms()
             )
-            if fused < 4:
+            if joints < 4:
                 continue
         if rng.random() < (0.85 if is_fused else 0.25):
             mol = stereocentres_with_hydrogens(mol, rng, float(rng.choice([0.6, 1.0])))
@@ -421,8 +498,49 @@ def _with_hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
     return Chem.AddHs(mol, onlyOnAtoms=shown) if shown else None
 
 
+_BRANCHES = ("", *"(C) (O) (N) (=O) (Cl) ([NH3+]) (CC) (Br) (C(=O)[O-])".split())
+_CHAIN_ENDS = (
+    "",
+    "",
+    *"C(=O)O C(=O)[O-] C(=O)[O-] [NH3+] c1ccccc1 C(=[NH2+])N [O-] S C(N)=O".split(),
+)
+SPELT = "molgaze.spelt"  # property of a molecule: every atom of it is written, chains are straight
+
+
+def _spelt(rng: np.random.Generator) -> Chem.Mol | None:
+    """A small chain as textbooks spell it: straight, right angles, all its carbons written."""
+    chain = rng.choice(list("CCCCCCNOS"), size=int(rng.integers(1, 7)))
+    smiles = ""
+    for k, element in enumerate(chain):
+        branch = str(rng.choice(_BRANCHES)) if element == "C" and rng.random() < 0.45 else ""
+        double = "=" if k and element == "C" and not branch and rng.random() < 0.06 else ""
+        smiles += double + element + branch
+    smiles += str(rng.choice(_CHAIN_ENDS))
+    mol = drawable(smiles)
+    if mol is None:
+        return None
+    if rng.random() < 0.3:
+        set_stereo(mol, rng)
+    if rng.random() < 0.4:  # COO and NH3 as texts, their charges at the end
+        places = _free(mol, (6,))
+        grown = (
+            _hung(mol, _pick(rng, places), Chem.Atom(6), Chem.BondType.SINGLE) if places else None
+        )
+        if grown is not None:
+            mol = grown
+            forward, backward = str(rng.choice(["COO-|-OOC", "NH3+|+H3N", "CO2-|-O2C"])).split("|")
+            mol.GetAtomWithIdx(mol.GetNumAtoms() - 1).SetProp(WRITTEN, forward)
+            mol.GetAtomWithIdx(mol.GetNumAtoms() - 1).SetProp(TURNED, backward)
+    elif mol.GetNumHeavyAtoms() < 7 and rng.random() < 0.6:
+        mol = Chem.AddHs(mol)
+    mol.SetProp(SPELT, "")
+    return mol
+
+
 def _marked(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A scaffold with charges, isotopes, radicals, attachment points or drawn hydrogens."""
+    if rng.random() < 0.15:
+        return _spelt(rng)
     mol: Chem.Mol | None = _scaffold(corpus, rng)
     changes = (_charged, _isotopic, _open, _radical, _with_hydrogens)
     for change in rng.choice(5, size=int(rng.integers(1, 3)), p=[0.4, 0.18, 0.22, 0.06, 0.14]):
@@ -477,6 +595,26 @@ def _with_metal(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
     return _joined(mol, _pick(rng, places), _of("metals", rng))
 
 
+def _bearing(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    """A metal or a rare element alone, with its ligands round it."""
+    atom, count = str(rng.choice(_PARTS["atoms"])).split(":")
+    few = [str(ligand) for ligand in rng.choice(_PARTS["ligands"], size=2)]
+    if atom == "[Pt]":  # cisplatin and its like are kept for checks
+        few = [{"N": "NC"}.get(ligand, ligand) for ligand in few]
+    size = int(count) - (rng.random() < 0.2)
+    ligands = [few[int(rng.random() < 0.4)] for _ in range(max(size, 1))]
+    if atom.startswith("P") and any(ligand[0] == "P" for ligand in ligands):
+        return None
+    if size == 2 and rng.random() < 0.12:  # two of them with oxygen between
+        return drawable(f"{few[0]}{atom}O{atom}{few[0]}")
+    return drawable(atom + "".join(f"({ligand})" for ligand in ligands[:-1]) + ligands[-1])
+
+
+def _salt(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
+    """Small ions beside one another."""
+    return _of("salts", rng)
+
+
 def _macrocycle(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
     """A ring of nine to twenty-four atoms: crown ethers, lactones, cyclic peptides."""
     if rng.random() < 0.35:
@@ -506,9 +644,13 @@ def _alkynic(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
 
 
 def _caged(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
-    if rng.random() < 0.5:
-        return drawable(CAGES[int(rng.integers(len(CAGES)))])
-    return hang(mol, rng)
+    alone = rng.random() < 0.5
+    found = _of("cages", rng) if alone else hang(mol, rng)
+    if found is not None and rng.random() < 0.4:
+        set_stereo(found, rng)
+        if rng.random() < 0.6:
+            found = stereocentres_with_hydrogens(found, rng, 1.0)
+    return found
 
 
 def _tiny(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
@@ -518,11 +660,12 @@ def _tiny(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
 
 def _rare(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A scaffold with what is rare in lists of molecules."""
-    changes = (_swapped, _with_metal, _macrocycle, _alkynic, _caged, _tiny)
-    change = changes[int(rng.choice(6, p=[0.26, 0.2, 0.12, 0.16, 0.18, 0.08]))]
+    changes = (_swapped, _with_metal, _bearing, _macrocycle, _alkynic, _caged, _tiny, _salt)
+    change = changes[int(rng.choice(8, p=[0.18, 0.11, 0.17, 0.1, 0.12, 0.2, 0.06, 0.06]))]
     return change(_scaffold(corpus, rng), rng)
 
 
+_COORDGEN = {"stereo": 0.5}  # share of a lesson's layouts that CoordGen makes
 _LESSONS: Mapping[str, Callable[[Corpus, np.random.Generator], Chem.Mol | None]] = {
     "label": _labelled,
     "piece": lambda corpus, rng: _piece(corpus, rng, MEDIUM - 4),
@@ -549,8 +692,47 @@ def _look(kind: str, heavy: int, rng: np.random.Generator) -> Style:
     if kind == "stereo":
         return replace(look, waves=rng.random() < 0.2, abbreviations=look.abbreviations / 2)
     if kind == "mark":
-        return replace(look, abbreviations=0.0, circled_charges=rng.random() < 0.3)
+        look = replace(look, abbreviations=0.0, circled_charges=rng.random() < 0.3)
+        return replace(look, charges_away=rng.uniform(0.1, 1.2) if rng.random() < 0.15 else 0.0)
     return look
+
+
+def _spelt_look(heavy: int, rng: np.random.Generator) -> Style:
+    """A style in which every atom is written; its charges often stand off, in circles."""
+    return replace(
+        _look("mark", heavy, rng),
+        size=float(rng.uniform(0.25, 0.42)),
+        circles=False,
+        methyls=1.0,
+        carbons=1.0,
+        stacked=0.0,
+        circled_charges=rng.random() < 0.5,
+        charges_away=float(rng.uniform(0.1, 1.4)) if rng.random() < 0.6 else 0.0,
+    )
+
+
+def upright(mol: Chem.Mol, rng: np.random.Generator) -> Drawing | None:
+    """A drawing in which chains are straight and every atom of them is written, as in the formulas
+    of older patents; None if the molecule has no chain, or can't be laid out so.
+    """
+    chain = sum(a.GetAtomicNum() == 6 and not a.IsInRing() for a in mol.GetAtoms())
+    look = _look("piece", mol.GetNumHeavyAtoms(), rng)
+    if chain < 2 or not lay_upright(mol, rng, look.size):
+        return None
+    return own(
+        mol,
+        rng,
+        replace(
+            look,
+            chains=True,
+            inline=rng.random() < 0.8,
+            turned=rng.random() < 0.15,
+            stacked=0.0,
+            waves=False,
+            abbreviations=float(rng.choice([0.0, 0.4, 0.9], p=[0.6, 0.2, 0.2])),
+            bond=look.bond * float(rng.uniform(0.7, 1.1)),
+        ),
+    )
 
 
 def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
@@ -562,7 +744,9 @@ def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
         rng: all chance comes from here.
     """
     if kind == "whole":
-        return hand(next(corpus), rng)
+        mol = next(corpus)
+        typed = upright(Chem.Mol(mol), rng) if rng.random() < UPRIGHT else None
+        return typed or hand(mol, rng)
     if kind == "surrounded":
         return surrounded(hand(next(corpus), rng), lambda: hand(next(corpus), rng), rng)
     if kind == "nothing":
@@ -570,11 +754,20 @@ def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
     for _ in range(20):
         with rdBase.BlockLogs():
             mol = _LESSONS[kind](corpus, rng)
-            if mol is None or not mol.GetNumAtoms() or not layout(mol, rng):
+            if mol is None or not mol.GetNumAtoms():
+                continue
+            if kind == "piece" and rng.random() < 0.4 and (typed := upright(mol, rng)):
+                return typed
+            if mol.HasProp(SPELT):
+                look = _spelt_look(mol.GetNumHeavyAtoms(), rng)
+                if lay_upright(mol, rng, look.size):
+                    return own(mol, rng, look)
+                continue
+            if not layout(mol, rng, _COORDGEN.get(kind, 0.25)):
                 continue
         pick = rng.random()
         try:
-            if pick < (0.35 if kind == "stereo" else 0.22):
+            if pick < (0.4 if kind == "stereo" else 0.25):
                 return rdkit(mol, rng)
             if pick > 0.94 and kind != "label":
                 return indigo(mol, rng)

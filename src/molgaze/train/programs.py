@@ -22,7 +22,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from ..walk import ATOM_PATTERN, Graph, is_atom
 from .condense import condense
 from .depict import graph as graph_of
-from .draw import NUMBERED, TURNED, WRITTEN, Box, Drawing, Ink, fonts
+from .draw import NUMBERED, RAISED, TURNED, WRITTEN, Box, Drawing, Ink, fonts, waved
 
 Places = NDArray[np.float64]  # (n, 2)
 Bond = tuple[int, int, str]
@@ -31,6 +31,7 @@ MARGIN = 0.5  # paper kept around the ink, in bonds
 LEAST_BOND = (13.0, 24.0)  # pixels: a canvas grows until its bonds are as long as a draw from here
 GREATEST_BOND = 240.0  # pixels: beyond it the canvas fits the molecule instead
 
+WAVES = 0.05  # share of molecules in which some bonds without stereo are wavy
 PAGE = (250, 850)  # pixels a side of a canvas that the molecule is fitted to
 
 _ORDER = {
@@ -132,6 +133,8 @@ def _plan(
             labels[atom.GetIdx()] = atom.GetProp(WRITTEN)
             reverse[new[atom.GetIdx()]] = atom.GetProp(TURNED)
     bonds = [(new[a], new[b], k) for a, b, k in whole.bonds if a in new and b in new]
+    if rng.random() < WAVES:
+        bonds = waved(mol, bonds, keep, rng)
     xy = np.asarray(whole.places, dtype=np.float64)[keep]
     lengths = [math.dist(xy[a], xy[b]) for a, b, _ in bonds]
     unit = max(float(np.median(lengths)) if lengths else 1.5, 1e-6)
@@ -205,7 +208,11 @@ def _markup(text: str, way: str, raised: bool = False) -> str:
     if way and text[0].isdigit() and not text.isdigit():  # an isotope
         number = text[: len(text) - len(text.lstrip("0123456789"))]
         return f"<sup>{number}</sup>" + _markup(text[len(number) :], way)
-    return _SUBSCRIPT.sub(rf"<{way}>\1</{way}>" if way else r"\1", text)
+    if not way:
+        return text
+    tail = text[-1] if text[-1] in "+-" and len(text) > 1 else ""
+    body = RAISED.sub(r"<sup>\g<0></sup>", text[: len(text) - len(tail)])
+    return _SUBSCRIPT.sub(rf"<{way}>\1</{way}>", body) + (f"<sup>{tail}</sup>" if tail else "")
 
 
 def _rdkit_mol(plan: _Plan, way: str, notes: bool, raised: bool) -> Chem.RWMol:
@@ -256,6 +263,20 @@ def _rdkit_mol(plan: _Plan, way: str, notes: bool, raised: bool) -> Chem.RWMol:
     return mol
 
 
+def _annotate(mol: Chem.RWMol, rng: np.random.Generator) -> None:
+    """Write numbers beside the atoms: their places in the list, charges, or maps after a colon."""
+    kind = rng.random()
+    first = int(rng.integers(2))
+    for atom in mol.GetAtoms():
+        i = atom.GetIdx()
+        if kind < 0.35:
+            atom.SetAtomMapNum(i + 1)
+        elif kind < 0.7:
+            atom.SetProp("atomNote", str(i + first))
+        else:
+            atom.SetProp("atomNote", f"{rng.normal(0, 0.4):.2f}")
+
+
 def _rdkit_options(plan: _Plan, rng: np.random.Generator) -> tuple[int, int, dict[str, Any], bool]:
     """Width, height, options by name, and whether the style is that of ACS 1996."""
     u = rng.random
@@ -283,6 +304,8 @@ def _rdkit_options(plan: _Plan, rng: np.random.Generator) -> tuple[int, int, dic
             bond = float(rng.uniform(22.0, most))
         options["fixedBondLength"] = bond
     if default:
+        if u() < 0.4:
+            options["baseFontSize"] = float(rng.uniform(0.35, 0.9))
         return width, height, options, False
     options["dummiesAreAttachments"] = bool(u() < 0.7)
     options["factor"] = float(rng.uniform(1.4, 3.6))  # ACS 1996 only
@@ -414,6 +437,8 @@ def _rdkit(mol: Chem.Mol, rng: np.random.Generator, condensed: float) -> Drawing
         palettes = ("useDefaultAtomPalette", "useAvalonAtomPalette", "useCDKAtomPalette")
         palette = palettes[int(rng.choice(3, p=[0.8, 0.1, 0.1]))]
     shown = _rdkit_mol(plan, way, rng.random() < 0.02, rng.random() < 0.5)
+    if rng.random() < 0.03 and all(map(is_atom, plan.graph.atoms)):
+        _annotate(shown, rng)
     luminance = plain or rng.random() < 0.5
     if not options.get("atomLabelDeuteriumTritium"):
         plan.graph.atoms = [{"D": "[2H]", "T": "[3H]"}.get(name, name) for name in plan.graph.atoms]
