@@ -1,0 +1,88 @@
+"""What lessons are made of: fused rings, cages, spelt chains, and the marks of their texts."""
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDepictor
+
+from molgaze.molecule import molecule
+from molgaze.train import depict, draw, lessons, programs
+
+STEREO = (
+    "C[C@H]1CC[C@@H]2CCCC[C@]2(C)C1",
+    "C[C@@H](O)[C@H](N)CC",
+    "O[C@H]1CC[C@@H](C)[C@H]2CCO[C@@H]12",
+)
+
+
+@pytest.mark.parametrize("smiles", STEREO)
+def test_moved_wedges_tell_the_same(smiles: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    rdDepictor.Compute2DCoords(mol)
+    plain = depict.graph(mol)
+    moved = 0
+    for seed in range(8):
+        chance = np.random.default_rng(seed)
+
+        class Willing:  # draws as chance does, and always moves wedges
+            def __init__(self, chance: np.random.Generator) -> None:
+                self.chance, self.calls = chance, 0
+
+            def random(self) -> float:
+                self.calls += 1
+                return 0.0 if self.calls == 1 else float(self.chance.random())
+
+        graph = depict.graph(mol, Willing(chance))  # type: ignore[arg-type]
+        assert molecule(graph).smiles == Chem.CanonSmiles(smiles)
+        moved += set(graph.bonds) != set(plain.bonds)
+    assert moved
+
+
+def test_fused_rings_have_joints_and_stereo() -> None:
+    found = [lessons.fused(np.random.default_rng(seed)) for seed in range(40)]
+    sound = [mol for mol in found if mol is not None]
+    assert len(sound) > 30
+    for mol in sound:
+        rings = mol.GetRingInfo()
+        assert any(rings.NumAtomRings(a.GetIdx()) > 1 for a in mol.GetAtoms())
+    assert np.mean(["@" in Chem.MolToSmiles(mol) for mol in sound]) > 0.7
+
+
+@pytest.mark.parametrize("part", ["salts", "cages", "tiny", "stiff", "metals", "ligands"])
+def test_every_word_of_a_part_is_a_molecule(part: str) -> None:
+    for smiles in lessons._PARTS[part]:
+        assert Chem.MolFromSmiles(smiles) is not None, smiles
+
+
+def test_atoms_bear_their_ligands() -> None:
+    found = [lessons._bearing(Chem.Mol(), np.random.default_rng(seed)) for seed in range(80)]
+    sound = [mol for mol in found if mol is not None]
+    assert len(sound) > 50
+    assert any(a.GetSymbol() == "Sn" and a.GetDegree() == 4 for m in sound for a in m.GetAtoms())
+
+
+def test_signs_and_small_letters_are_raised() -> None:
+    assert draw._levels("But") == [0, 0, 1]
+    assert draw._levels("ButO2C") == [0, 0, 1, 0, -1, 0]
+    assert draw._levels("-O2C") == [1, 0, -1, 0]
+    assert draw._levels("Butyl") == [0, 0, 0, 0, 0]
+    assert programs._markup("CO2But", "sub") == "CO<sub>2</sub>Bu<sup>t</sup>"
+    assert programs._markup("-O2C", "sub") == "<sup>-</sup>O<sub>2</sub>C"
+    assert programs._markup("CO2-", "sub") == "CO<sub>2</sub><sup>-</sup>"
+
+
+def test_a_charge_may_stand_off_its_label() -> None:
+    look = draw.Style(bond=40.0, font=draw.usual_fonts()[0], circled_charges=True)
+    close = draw.typeset("COO-", draw._levels("COO-"), look, 20.0, 0)
+    far = draw._with_charge_away(
+        draw.typeset("COO-", draw._levels("COO-"), look, 20.0, 0),
+        3,
+        draw.replace(look, charges_away=1.0),
+        20.0,
+    )
+    assert far.boxes[:3] == close.boxes[:3]
+    assert far.boxes[3][3] < min(box[1] for box in far.boxes[:3])
+    ((x, y, radius),) = far.circles
+    left, top, right, bottom = far.boxes[3]
+    assert x - radius < left < right < x + radius
+    assert y - radius < top < bottom < y + radius
