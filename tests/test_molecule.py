@@ -623,3 +623,11 @@ def test_a_circle_that_also_joins_a_carbonyl_is_a_fault_and_no_crash() -> None:
     assert not found.valid
     assert any("circle" in warning for warning in found.warnings)
     assert found.molfile
+
+
+@pytest.mark.parametrize(
+    ("text", "smiles"), [("2Cl-", "[Cl-].[Cl-]"), ("3Na+", "[Na+].[Na+].[Na+]"), ("6Li+", "[6Li+]")]
+)
+def test_a_number_before_ions_beside_a_molecule_counts_them(text: str, smiles: str) -> None:
+    beside = Graph(["C", "C", f"[{text}]"], np.array([[0, 0], [20, 0], [60, 0]]), [(0, 1, "-")])
+    assert molecule(beside).smiles == Chem.CanonSmiles(f"CC.{smiles}")

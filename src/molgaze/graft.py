@@ -25,6 +25,9 @@ _NUMBERED = re.compile(
     r"^(?P<isotope>\d{1,3})?(?P<element>[A-Z][a-z]?)(?:(?P<h>H)(?P<hs>\d{1,2})?)?"
     r"(?P<dots>\.{0,4})(?:(?P<size>\d)?(?P<sign>\++|-+))?(?P<late>\.{0,4})$"
 )
+_COUNTED = re.compile(
+    r"(?!6Li)[2-6](?!H[+-]?$)[A-Z]"
+)  # 2Cl-, beside a molecule: two of them, no isotope
 _H_FIRST = re.compile(r"^(H\d?)([A-Z][a-z]?)$")
 
 
@@ -63,7 +66,8 @@ def graft(
     if text == "*":  # an attachment point
         return False
     # "Ac" and "Pr" in a label are groups, as elements they would be atoms of their own.
-    match = None if text in NUMBER else _NUMBERED.match(_H_FIRST.sub(r"\2\1", text))
+    is_counted = not orders and _COUNTED.match(text)
+    match = None if text in NUMBER or is_counted else _NUMBERED.match(_H_FIRST.sub(r"\2\1", text))
     if match is not None and match["element"] in NUMBER and not is_word(match["element"]):
         _single(holder, match, sum(orders))
         if match["h"] and holder.GetNumExplicitHs() > int(match["hs"] or 1):
