@@ -29,7 +29,7 @@ from molgaze.cli import main
 from molgaze.picture import load as load_picture
 from molgaze.train.fit import load, save
 from molgaze.train.i2s import caption as captions
-from molgaze.train.i2s import drawing, features, feed, score
+from molgaze.train.i2s import depthwise, drawing, features, feed, score
 from molgaze.train.i2s import fit as runs
 from molgaze.train.i2s import loss as losses
 from molgaze.train.i2s import model as net
@@ -172,6 +172,28 @@ def test_normalisations_are_folded_into_convolutions() -> None:
         whole, folded = backbone(picture), backbone.folded(torch.float32)(picture)
     assert float(whole.max()) > 0.1
     assert torch.allclose(whole, folded, atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "stride", "rest"), [(3, 1, 0), (3, 2, 1), (5, 1, 0), (5, 2, 1)])
+def test_slopes_of_depthwise_convolutions_are_those_of_pytorch(
+    side: int, stride: int, rest: int
+) -> None:
+    torch.manual_seed(0)
+    high = 6 * stride + side + rest - stride  # a rest is pixels that no kernel reaches
+    given = torch.randn(2, 3, high, high + stride).to(memory_format=torch.channels_last)
+    weight = torch.randn(3, 1, side, side)
+    found = []
+    for convolve in (
+        depthwise._Depthwise.apply,
+        lambda x, w, s: torch.nn.functional.conv2d(x, w, stride=s, groups=3),
+    ):
+        x, w = given.clone().requires_grad_(), weight.clone().requires_grad_()
+        out = convolve(x, w, stride)
+        (out * torch.arange(out.numel()).view(out.shape).cos()).sum().backward()
+        found.append((out, x.grad, w.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.shape == theirs.shape
+        assert torch.allclose(ours, theirs, atol=1e-4)
 
 
 def test_imagenet_weights_tell_pictures_apart() -> None:

@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ... import walk
 from ..fit import load, save, weights_of
+from .depthwise import depthwise
 
 SIDE, GRID = 224, 7  # pixels of the picture, places of the features
 PLACES = GRID * GRID  # 49
@@ -87,9 +88,18 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, given, h, w) to (B, width, h / stride, w / stride)."""
         y = F.relu6(self.bn0(self.expand_conv(x))) if self.expand else x  # (B, wide, h, w)
-        y = F.relu6(self.bn1(self.depthwise_conv(F.pad(y, self.pad))))  # (B, wide, h', w')
+        y = self.depthwise(F.pad(y, self.pad))
+        y = F.relu6(self.bn1(y))  # (B, wide, h', w')
         out: Tensor = self.bn2(self.project_conv(y))  # (B, width, h', w')
         return x + out if self.residual else out
+
+    def depthwise(self, x: Tensor) -> Tensor:
+        """Each channel by itself: (B, wide, h, w) to (B, wide, h', w')."""
+        conv = self.depthwise_conv
+        if conv.weight.requires_grad:
+            return depthwise(x, conv.weight, conv.stride[0])
+        found: Tensor = conv(x)
+        return found
 
 
 def _same(kernel: int, stride: int) -> tuple[int, int, int, int]:
