@@ -29,7 +29,7 @@ from stub import Stub
 
 from molgaze import batch as batches
 from molgaze import workers
-from molgaze.batch import Inputs, Journal, JournalError, Summary, batch
+from molgaze.batch import GROUP, Inputs, Journal, JournalError, Summary, batch
 from molgaze.cli import _told as told
 from molgaze.document import MAX_FRAMES, Document, tiff_pages
 from molgaze.inputs import Item
@@ -308,6 +308,35 @@ def test_a_worker_reads_and_is_lost(tmp_path: Path) -> None:
         assert pool.read("e", 0, b"raise").error_type == "KeyError"
         bad = pool.read("f", 0, b"bad")
         assert (bad.error, bad.error_type) == ("f: not a picture", "PictureError")
+
+
+@POSIX
+def test_a_picture_that_loses_a_worker_costs_no_other_of_its_group(tmp_path: Path) -> None:
+    flaky = b"flaky " + os.fsencode(tmp_path / "mark")
+    group = [b"abc", b"kill", b"apart 2", b"bad", flaky, b"hang"]
+    with Workers(Stub, 1, timeout=1.5) as pool:
+        found = pool.read_together([(f"p{i}", 1, data) for i, data in enumerate(group)])
+        assert [len(readings) for readings in found] == [1, 1, 2, 1, 1, 1]
+        kinds = [readings[0].error_type for readings in found]
+        assert kinds == [None, "WorkerDied", None, "PictureError", None, "TimedOut"]
+        assert [readings[0].source for readings in found] == [f"p{i}" for i in range(6)]
+
+
+def test_pictures_are_given_to_a_busy_worker_in_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def read_together(self: Workers, pictures: Any) -> Any:
+        sizes.append(len(pictures))
+        time.sleep(0.2)
+        return [self.read_apart(*picture) for picture in pictures]
+
+    monkeypatch.setattr(Workers, "read_together", read_together)
+    pictures = folder(tmp_path / "in", 30)
+    summary = batch(Inputs([str(pictures)]), [tmp_path / "o.csv"], Stub, workers=1)
+    assert summary.rows == sum(sizes) == 30
+    assert max(sizes) == GROUP
 
 
 def test_workers_that_do_not_start() -> None:

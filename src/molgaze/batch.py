@@ -38,6 +38,7 @@ from .inputs import TIFFS, Inputs, Item
 from .reading import MIN_CONFIDENCE, Reading
 from .workers import TIMEOUT, Factory, Workers, failure
 
+GROUP = 12  # pictures that a worker reads together
 SYNC = 64  # rows between two calls of fsync
 JOURNAL = 2  # version of the format
 UNLUCKY = ("WorkerDied", "TimedOut")  # rows that may do better another time
@@ -400,28 +401,46 @@ def _read_all(
     summary: Summary,
     progress: Callable[[int, int], object],
 ) -> array[int]:
-    """Read what the journal does not hold; the offsets of all rows in the order of the inputs."""
-    rows = array("q")
-    done: queue.SimpleQueue[tuple[int, bytes, Found | BaseException]] = queue.SimpleQueue()
-    under_way = 0
+    """Read what the journal does not hold; the offsets of all rows in the order of the inputs.
 
-    def work(place: int, key: bytes, item: Item, content: str | bytes) -> None:
+    Pictures are given to workers in groups, which are read together; as long as a worker has
+    nothing to do, a group is what there is.
+    """
+    rows = array("q")
+    done: queue.SimpleQueue[list[tuple[int, bytes, Found]] | BaseException] = queue.SimpleQueue()
+    group: list[tuple[int, bytes, Item, str | bytes]] = []
+    running = under_way = 0  # groups and pictures
+
+    def work(given: list[tuple[int, bytes, Item, str | bytes]]) -> None:
         try:
-            if item.is_page:
-                found = pool.read_page(item.source, item.page, content)
+            if given[0][2].is_page:
+                ((_, _, item, content),) = given
+                found = [pool.read_page(item.source, item.page, content)]
             else:
-                found = pool.read_apart(item.source, item.page, content)
-            done.put((place, key, tuple(replace(reading, id=item.id) for reading in found)))
+                found = pool.read_together([(i.source, i.page, c) for _, _, i, c in given])
+            done.put(
+                [
+                    (place, key, tuple(replace(reading, id=item.id) for reading in readings))
+                    for (place, key, item, _), readings in zip(given, found, strict=True)
+                ]
+            )
         except BaseException as err:
-            done.put((place, key, err))
+            done.put(err)
+
+    def submit(given: list[tuple[int, bytes, Item, str | bytes]]) -> None:
+        nonlocal running
+        running += 1
+        threads.submit(work, given)
 
     def keep() -> None:
-        nonlocal under_way
-        place, key, found = done.get()
+        nonlocal running, under_way
+        found = done.get()
+        running -= 1
         if isinstance(found, BaseException):
             raise found
-        rows[place] = log.add(key, *found)
-        under_way -= 1
+        for place, key, readings in found:
+            rows[place] = log.add(key, *readings)
+            under_way -= 1
 
     threads = ThreadPoolExecutor(number)
     try:
@@ -440,13 +459,23 @@ def _read_all(
                     content = item.load()
                 except Exception as err:
                     found = replace(failure(item.source, item.page, err), id=item.id)
-                    done.put((len(rows) - 1, key, (found,)))
+                    running += 1
+                    done.put([(len(rows) - 1, key, (found,))])
                 else:
-                    threads.submit(work, len(rows) - 1, key, item, content)
-            while under_way >= 2 * number or not done.empty():
+                    one = (len(rows) - 1, key, item, content)
+                    if item.is_page:
+                        submit([one])
+                    else:
+                        group.append(one)
+            if group and (len(group) == GROUP or running < number):
+                submit(group)
+                group = []
+            while running >= 2 * number or not done.empty():
                 keep()
             progress(len(rows) - under_way, summary.resumed)
-        while under_way:
+        if group:
+            submit(group)
+        while running:
             keep()
             progress(len(rows) - under_way, summary.resumed)
     finally:
