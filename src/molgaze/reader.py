@@ -41,9 +41,10 @@ LOOSE = 0.1  # of the confidence, of a reading that was cut off or breaks the ru
 class Reader:
     """Reads pictures of molecules.
 
-    >>> from molgaze import Reader
-    >>> Reader().read("examples/caffeine.png").smiles  # doctest: +SKIP
-    'Cn1c(=O)c2c(ncn2C)n(C)c1=O'
+    Examples:
+        >>> from molgaze import Reader
+        >>> Reader().read("examples/caffeine.png").smiles  # doctest: +SKIP
+        'Cn1c(=O)c2c(ncn2C)n(C)c1=O'
 
     Args:
         weights: a folder with ``encoder.onnx`` and ``step.onnx``; the package's own by default.
