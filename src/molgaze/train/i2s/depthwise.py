@@ -1,9 +1,9 @@
 """Convolutions channel by channel that are learnt faster in bf16 on a CPU.
 
 PyTorch's own backward pass of them takes most of the time of the whole backbone there: of 5x5
-kernels in what it gives the weights, at stride 2 in what it gives the picture. Here both are made of
-forward convolutions and products, in three quarters of the time (in single precision it would take
-longer). The numbers are the same.
+kernels in what it gives the weights, at stride 2 in what it gives the picture. Here both are made
+of forward convolutions and products, in three quarters of the time; in single precision it would
+take longer. The numbers are the same.
 """
 
 from __future__ import annotations
