@@ -428,7 +428,9 @@ def plot_lengths(rows: Sequence[dict[str, Any]], path: Path) -> None:
     for axis, (name, title) in zip(axes.flat, panels.items(), strict=True):
         for k, arm in enumerate(arms):
             of = [row for row in rows if row["arm"] == arm]
-            spots = [classes.index(row["characters"]) + 0.8 * (k / len(arms) - 0.4) for row in of]
+            spots = [
+                classes.index(row["characters"]) + 0.8 * ((k + 0.5) / len(arms) - 0.5) for row in of
+            ]
             axis.bar(spots, [row[name] for row in of], 0.8 / len(arms), label=arm, color=f"C{k}")
         if name == "near":
             for n, text in enumerate(classes):
