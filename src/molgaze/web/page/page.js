@@ -178,7 +178,8 @@ function head(sheet) {
   const made = element("div", "", "head");
   const number = sheet.items.filter((item) => item.reading).length;
   const told = sheet.state !== "read" ? "" : number ? ` (${number})` : ": nothing found";
-  const button = element("button", `${sheet.source}, page ${sheet.page}${told}`, "open");
+  const where = /pdf/.test(sheet.file.type) || sheet.pages > 1 ? `${sheet.source}, page ${sheet.page}` : sheet.source;
+  const button = element("button", `${where}${told}`, "open");
   button.addEventListener("click", () => open(sheet.items[0], true));
   made.append(button, remover(sheet));
   return made;
@@ -211,9 +212,9 @@ function line(item) {
 
 function title(item) {
   const { sheet, reading } = item;
-  if (reading?.number) return reading.number;
-  if (reading?.box) return `Molecule ${sheet.items.indexOf(item) + 1 || ""}`;
-  return name(item);
+  if (!reading?.box) return name(item);
+  const called = reading.number ?? `Molecule ${sheet.items.indexOf(item) + 1}`;
+  return reading.role ? `${called}, ${reading.role}` : called;
 }
 
 function name(item) {
