@@ -662,13 +662,20 @@ def test_command() -> None:
         "from molgaze.cli import main\nsys.exit(main(['serve', *sys.argv[2:]]))"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parent), "--port", str(port)]
-    process = subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.PIPE, text=True)
+    more = ["--workers", "1", "--ketcher", "--allow-origin", "https://lab.example"]
+    process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         said = process.stderr.readline()
         assert said == f"molgaze: http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
         with urllib.request.urlopen(f"http://localhost:{port}/healthz") as answer:
             assert json.loads(answer.read())["status"] == "ok"
+        asked = urllib.request.Request(
+            f"http://localhost:{port}/info", headers={"Origin": "https://lab.example"}
+        )
+        with urllib.request.urlopen(asked) as answer:
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://lab.example"
+            assert json.loads(answer.read())["imago_versions"]
         taken = subprocess.run(command, capture_output=True, text=True, check=False)
         assert taken.returncode == 3
         assert taken.stderr == f"molgaze: 127.0.0.1, port {port}: Address already in use\n"
