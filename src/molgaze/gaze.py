@@ -173,13 +173,12 @@ class Net:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         sessions = []
-        names = ["encoder.onnx", "step.onnx"]
-        rounded = [name.replace(".onnx", ".int8.onnx") for name in names]
         on_cpu = device == "cpu" or "CUDAExecutionProvider" not in granted
-        if on_cpu and all((Path(folder) / name).is_file() for name in rounded):
-            names = rounded
-        for name in names:
+        for name in ("encoder.onnx", "step.onnx"):
             path = Path(folder) / name
+            rounded = path.with_suffix(".int8.onnx")
+            if on_cpu and path.is_file() and rounded.is_file():
+                path = rounded
             if not path.is_file():
                 raise WeightsError(f"no weights at {path}")
             try:
