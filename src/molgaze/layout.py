@@ -76,6 +76,7 @@ class Layout:
 
     Attributes:
         ink: as given, but smoothed on a grainy page.
+        is_grainy: whether the page has grain, as dark or noisy scans have.
         parts: the components of the ink, without rules and arrows.
         arrows: the straight ones.
         pluses: the components that are plus signs, where there are arrows.
@@ -88,7 +89,8 @@ class Layout:
         mask = ink >= INK_LEVEL
         parts = components(mask)
         specks = np.count_nonzero(parts.areas <= SPECK)
-        if specks > GRAIN[0] and specks > GRAIN[1] * len(parts):
+        self.is_grainy = bool(specks > GRAIN[0] and specks > GRAIN[1] * len(parts))
+        if self.is_grainy:
             ink = np.array(Image.fromarray(ink).filter(ImageFilter.BoxBlur(1)))
             mask = ink >= GRAINY_LEVEL
             parts = components(mask)

@@ -73,7 +73,8 @@ def summary(net: Net, layout: Layout, region: Region) -> NDArray[np.float32] | N
     """
     ink = layout.shown(region)
     bond = bond_length(ink)
-    if layout.letter != LETTER and bond < LEAST_BOND * layout.letter:
+    is_told = layout.letter != LETTER and not layout.is_grainy
+    if is_told and bond < LEAST_BOND * layout.letter:
         return None
     factor = min(TARGET_BOND / bond, MAX_ENLARGEMENT, 2000 / max(ink.shape))
     size = (max(round(ink.shape[1] * factor), 1), max(round(ink.shape[0] * factor), 1))
@@ -454,7 +455,8 @@ def _cut(layout: Layout, whole: _Read) -> list[Region]:
 def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> _Read:
     ink = layout.shown(region, MARGIN)
     low, high = (bond * layout.letter for bond in USUAL_BONDS)
-    is_scaled = layout.letter != LETTER and low < bond_length(ink) < high
+    is_told = layout.letter != LETTER and not layout.is_grainy
+    is_scaled = is_told and low < bond_length(ink) < high
     try:
         reading = read(255 - ink, is_scaled=is_scaled)
     except PictureError as error:
