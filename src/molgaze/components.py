@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 MAX_TURNS = 200_000  # between ink and paper, row by row; noise has more, drawings a tenth
 
@@ -173,3 +173,12 @@ def _pixels(runs: Ints, width: int) -> Ints:
     lengths = runs[:, 2] - runs[:, 1]
     starts = runs[:, 0] * width + runs[:, 1]
     return np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+
+
+def median(values: ArrayLike) -> float:
+    """The median of some numbers, as np.median gives it, which takes ten times as long for few, and
+    40 ms when it is first called.
+    """
+    ordered = np.sort(np.asarray(values))
+    middle = ordered.size // 2
+    return float(ordered[middle] / 2 + ordered[~middle] / 2)

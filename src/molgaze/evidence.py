@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .components import median
 from .scale import TARGET_BOND
 from .sites import CELL
 from .walk import OPEN, Graph
@@ -248,7 +249,7 @@ def unread_lines(ink: NDArray[np.float32], graph: Graph) -> list[Line]:
     pairs = pairs[_from_lines(middles, ends).min(1) > APART] if len(pairs) else pairs
     if not len(pairs):
         return []
-    usual = max(float(np.median(_along(ink, ends * unit, unit)[0])), BARE_INK)
+    usual = max(median(_along(ink, ends * unit, unit)[0]), BARE_INK)
     _, dark, beside = (x / usual for x in _along(ink, places[pairs] * unit, unit))
     length = distance[pairs[:, 0], pairs[:, 1]]
     sure = (dark > DARK) & (beside < ALONE) & (length > SURE_SPAN[0]) & (length < SURE_SPAN[1])
@@ -353,7 +354,7 @@ def misshapen(graph: Graph) -> list[int]:
     ends = graph.places[[bond[:2] for bond in graph.bonds]]  # (M, 2, 2)
     along = ends[:, 1] - ends[:, 0]
     length = np.linalg.norm(along, axis=1)
-    usual = np.median(length)
+    usual = median(length)
     between_carbons = [graph.atoms[a] == graph.atoms[b] == "C" for a, b, _ in graph.bonds]
     odd = (length < SHORT_BOND * usual) | (length > LONG_BOND * usual) & between_carbons
     found = [graph.bonds[number][0] for number in np.flatnonzero(odd)]
@@ -508,10 +509,7 @@ def median_bond(graph: Graph) -> float:
     """Median length of the bonds, of which there is at least one."""
     ends = np.array([(a, b) for a, b, _ in graph.bonds])
     along = graph.places[ends[:, 0]] - graph.places[ends[:, 1]]
-    lengths = np.sqrt((along * along).sum(1))
-    lengths.sort()  # a quarter of the time of np.median
-    middle = len(lengths) // 2
-    return float((lengths[middle] + lengths[~middle]) / 2)
+    return median(np.sqrt((along * along).sum(1)))
 
 
 def unit_of(graph: Graph) -> float:

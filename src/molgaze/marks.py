@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .components import Components, components, is_noise, joined
+from .components import Components, components, is_noise, joined, median
 
 SMALL_LETTER = 6.0  # px, of a capital letter at reading scale; smaller ones are hard to read
 FINE_HASH = 1.7  # px from dash to dash at reading scale; finer hashes look like solid wedges
@@ -207,7 +207,7 @@ def _rows(shapes: _Shapes, bond: float) -> list[tuple[Ints, float]]:
         way = np.linalg.svd(spread, full_matrices=False)[2][0]
         order = np.argsort(spread @ way)
         steps = np.diff((spread @ way)[order])
-        step = float(np.median(steps))
+        step = median(steps)
         if np.mean(np.abs(steps - step) < 0.4 * step) > 0.7:
             rows.append((bars[row[order]], step))
     return rows
@@ -278,7 +278,7 @@ def _usual(heights: Ints) -> float:
     near = np.abs(np.log(heights[:, None] / heights[None])) < 0.13
     votes = near.sum(axis=1)
     highest = heights[votes >= 0.5 * votes.max()].max()
-    return float(np.median(heights[np.abs(np.log(heights / highest)) < 0.2]))
+    return median(heights[np.abs(np.log(heights / highest)) < 0.2])
 
 
 def _is_written(found: Components, number: int, box: Ints) -> bool:

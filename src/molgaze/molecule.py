@@ -13,6 +13,7 @@ import numpy as np
 from rdkit import Chem, Geometry, rdBase
 from rdkit.Chem import rdinchi
 
+from .components import median
 from .finding import Finding, Kind
 from .graft import NUMBER, graft
 from .origin import forget, named, source, spot, trace, trace_bond
@@ -180,7 +181,7 @@ def _atom(text: str) -> Chem.Atom | None:
 
 def _bond_length(mol: Chem.Mol) -> float:
     lengths = [math.dist(spot(b.GetBeginAtom()), spot(b.GetEndAtom())) for b in mol.GetBonds()]
-    return float(np.median(lengths)) if lengths and np.median(lengths) > 0 else 20.0
+    return (median(lengths) if lengths else 0.0) or 20.0
 
 
 def _place(mol: Chem.RWMol) -> None:
