@@ -25,9 +25,8 @@ _NUMBERED = re.compile(
     r"^(?P<isotope>\d{1,3})?(?P<element>[A-Z][a-z]?)(?:(?P<h>H)(?P<hs>\d{1,2})?)?"
     r"(?P<dots>\.{0,4})(?:(?P<size>\d)?(?P<sign>\++|-+))?(?P<late>\.{0,4})$"
 )
-_COUNTED = re.compile(
-    r"(?!6Li)[2-6](?!H[+-]?$)[A-Z]"
-)  # 2Cl-, beside a molecule: two of them, no isotope
+# 2Cl- beside a molecule are two chlorides, no isotope.
+_COUNTED = re.compile(r"(?!6Li)[2-6](?!H[+-]?$)[A-Z]")
 _H_FIRST = re.compile(r"^(H\d?)([A-Z][a-z]?)$")
 
 

@@ -744,9 +744,9 @@ def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
         rng: all chance comes from here.
     """
     if kind == "whole":
-        mol = next(corpus)
-        typed = upright(Chem.Mol(mol), rng) if rng.random() < UPRIGHT else None
-        return typed or hand(mol, rng)
+        whole = next(corpus)
+        typed = upright(Chem.Mol(whole), rng) if rng.random() < UPRIGHT else None
+        return typed or hand(whole, rng)
     if kind == "surrounded":
         return surrounded(hand(next(corpus), rng), lambda: hand(next(corpus), rng), rng)
     if kind == "nothing":
