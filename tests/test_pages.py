@@ -322,7 +322,8 @@ def test_what_looks_less_like_a_drawing_must_be_read_more_surely():
 
     assert credible(0.999, None, 0.0)  # told with its box, as it cannot be read
     assert not credible(0.95, None, 0.0)
-    assert credible(0.95, "CC", 0.01)
+    assert not credible(0.95, "CC", 0.001)
+    assert credible(0.95, "CC", 0.02)
     assert not credible(0.8, "CC", 0.1)
     assert credible(0.8, "CC", 0.3)
     assert not credible(0.4, "CC", 0.5)

@@ -40,7 +40,8 @@ LEAST_BOND = 0.8  # letters: text and tables seem to have shorter bonds
 MOST_CELLS = 1800  # of a region, which are some 180 atoms; a cluster of drawings has more
 SURE = 0.9  # a region that is less probably a drawing must be read,
 LEAST_READ = 0.2  # with this confidence at least
-VERY_SURE = 0.99  # a region that is less probably a drawing must be read as something
+VERY_SURE = 0.99  # a region that is less probably a drawing must be read as something,
+BARELY_READ = 0.01  # with this confidence at least
 WHOLE = 0.4  # of the confidence in all its parts: a whole that is as sure stands
 WIDE_WHOLE = 0.8  # the same of a whole that hangs together at the widest gap only
 DOUBTFUL = 0.1  # confidence of a part that stands apart, at least
@@ -368,9 +369,12 @@ class _Read:
     @property
     def is_credible(self) -> bool:
         """Whether the looks of a region and what was read in it make it a drawing."""
-        least = SLIGHT_READ if self.probability < LEAST_CHANCE else LEAST_READ
-        looks = self.probability > (SURE if self.reading.smiles else VERY_SURE)
-        return looks or self.reading.confidence > least
+        if self.probability > VERY_SURE:
+            return True  # told with its box, though it may not be read
+        least = BARELY_READ
+        if self.probability <= SURE:
+            least = SLIGHT_READ if self.probability < LEAST_CHANCE else LEAST_READ
+        return self.reading.confidence > least
 
 
 def _read(layout: Layout, read: Read, finding: Finding) -> list[_Read]:
