@@ -612,7 +612,8 @@ def test_score(call: Run, folder: Path) -> None:
     assert call("score", "u.csv")[::2] == (2, "molgaze: u.csv: no column smiles\n")
 
 
-def test_info(call: Run) -> None:
+def test_info(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molgaze.formats.can_open", lambda suffix: suffix == ".svg")
     code, out, _ = call("info")
     assert code == 0
     assert "pixels 40,000,000" in out
@@ -620,6 +621,8 @@ def test_info(call: Run) -> None:
     assert facts["model"] == "fake 1 cpu"
     assert facts["limits"]["pixels"] == 40_000_000
     assert "PNG" in facts["formats"]
+    assert {".png", ".pdf", ".svg"} <= set(facts["suffixes"])
+    assert ".heic" not in facts["suffixes"]
     assert facts["bounds"] == [1.5, 0.25]
     assert facts["size"] == {"hidden": 384}
     assert not any(isinstance(v, str) and v[:1] in "[{" for v in facts.values())

@@ -371,7 +371,7 @@ def _score(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-    from . import inputs, picture  # noqa: PLC0415
+    from . import formats, inputs, picture  # noqa: PLC0415
     from .reading import MIN_CONFIDENCE  # noqa: PLC0415
 
     facts: dict[str, Any] = {
@@ -383,7 +383,8 @@ def _info(args: argparse.Namespace) -> int:
         except PackageNotFoundError:
             facts[package] = None
     facts["formats"] = list(picture.FORMATS)
-    facts["suffixes"] = list(inputs.PICTURES)
+    more = filter(formats.can_open, formats.SUFFIXES)  # those of extras that are installed
+    facts["suffixes"] = [*inputs.PICTURES, *inputs.DOCUMENTS, *more]
     facts["outputs"] = list(FORMATS)
     facts["limits"] = {
         "megabytes": picture.MAX_BYTES // 2**20,
