@@ -34,6 +34,10 @@ def words(text, left, top, height=8.0):
         ("IIa", "IIa"),
         ("R1", None),  # an R group
         ("IC50", None),
+        ("OCH3", None),
+        ("(CH2)", None),
+        ("CF3", None),
+        ("SO2", None),
         ("V", None),  # vanadium, or a letter of a table
         ("THF", None),
         ("yield", None),
