@@ -186,6 +186,19 @@ def test_only_the_narrow_end_makes_stereo() -> None:
     assert "wedge" in found.warnings[0]
 
 
+@pytest.mark.parametrize("wedged", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["w", "h"])
+def test_the_molfile_has_wedges_where_they_were_drawn(wedged: int, kind: str) -> None:
+    places = [(100.0, 100.0), (100.0, 80.0), (83.0, 110.0), (117.0, 110.0)]
+    bonds = [(0, i, kind if i == wedged else "-") for i in (1, 2, 3)]
+    found = read(["C", "F", "Cl", "Br"], places, bonds)
+    marks = [line.split() for line in found.molfile.splitlines()[8:11]]
+    assert [mark for mark in marks if mark[3] != "0"] == [
+        ["1", str(wedged + 1), "1", {"w": "1", "h": "6"}[kind]]
+    ]
+    assert Chem.MolToSmiles(Chem.MolFromMolBlock(found.molfile)) == found.smiles
+
+
 def test_wedge_between_two_centres_belongs_to_its_narrow_end() -> None:
     mol = laid_out("C[C@H](O)[C@@H](N)F")
     drawn = in_pixels(mol)

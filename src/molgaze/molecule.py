@@ -17,7 +17,7 @@ from .components import median
 from .finding import Finding, Kind
 from .graft import NUMBER, graft
 from .origin import forget, named, source, spot, trace, trace_bond
-from .stereo import perceive
+from .stereo import MARK, perceive, wedge_as_drawn
 from .valence import FILLED, cure, write_oxides
 from .walk import ATOM_PATTERN, Graph
 
@@ -218,7 +218,16 @@ def _molfile(mol: Chem.Mol, valid: bool) -> str:
     for i in [b.GetIdx() for b in copy.GetBonds() if b.GetBondType() == Chem.BondType.UNSPECIFIED]:
         copy.ReplaceBond(i, Chem.MolFromSmarts("*~*").GetBondWithIdx(0))
     large = copy.GetNumAtoms() > V2000_ATOMS or copy.GetNumBonds() > V2000_ATOMS
-    return str(Chem.MolToMolBlock(copy, kekulize=valid, forceV3000=large))
+    block = str(Chem.MolToMolBlock(copy, kekulize=valid, forceV3000=large))
+    if not valid or not any(bond.HasProp(MARK) for bond in copy.GetBonds()):
+        return block
+    # RDKit chooses the bonds that are wedged; those that were drawn so are to be.
+    wedge_as_drawn(copy)
+    as_drawn = str(Chem.MolToMolBlock(copy, kekulize=valid, forceV3000=large))
+    with rdBase.BlockLogs():
+        given, told = (Chem.MolFromMolBlock(text) for text in (block, as_drawn))
+    is_same = None not in (given, told) and Chem.MolToSmiles(given) == Chem.MolToSmiles(told)
+    return as_drawn if is_same else block
 
 
 def _cxsmiles(mol: Chem.Mol) -> str:

@@ -19,6 +19,9 @@ from .valence import sanitise
 LINEAR = 15.0
 #: Largest ring in which a double bond has no stereo.
 SMALL_RING = 7
+#: Property of a single bond that holds how it was drawn, a key of `WEDGES`; it begins at the narrow
+#: end.
+MARK = "_drawnAs"
 WEDGES = {"w": Chem.BondDir.BEGINWEDGE, "h": Chem.BondDir.BEGINDASH, "~": Chem.BondDir.UNKNOWN}
 
 
@@ -30,6 +33,7 @@ def perceive(mol: Chem.RWMol, valid: bool, findings: list[Finding]) -> None:
         kind = kind_of(bond)
         if kind in WEDGES:
             bond.SetBondDir(WEDGES[kind])
+            bond.SetProp(MARK, kind)
         if kind in ("w", "h"):
             marked.add(bond.GetBeginAtomIdx())
         if kind == "~":
@@ -59,6 +63,26 @@ def perceive(mol: Chem.RWMol, valid: bool, findings: list[Finding]) -> None:
         atom = mol.GetAtomWithIdx(i)
         if atom.GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED:
             find(findings, Kind.NO_STEREO, atom, "the wedge drawn from it gives no stereo")
+
+
+def wedge_as_drawn(mol: Chem.RWMol) -> None:
+    """Sets the directions of bonds: as they were drawn, and as RDKit chooses them for the
+    stereocentres whose drawn wedge is on no bond of the molecule any more.
+    """
+    drawn = [
+        (bond.GetIdx(), bond.GetBeginAtomIdx(), bond.GetProp(MARK))
+        for bond in mol.GetBonds()
+        if bond.HasProp(MARK)
+    ]
+    Chem.WedgeMolBonds(mol, mol.GetConformer())
+    marked = {begin for _, begin, _ in drawn}
+    for bond in mol.GetBonds():
+        if bond.GetBeginAtomIdx() in marked and bond.GetBondType() == Chem.BondType.SINGLE:
+            bond.SetBondDir(Chem.BondDir.NONE)
+    for i, begin, kind in drawn:
+        bond = mol.GetBondWithIdx(i)
+        if bond.GetBeginAtomIdx() == begin:
+            bond.SetBondDir(WEDGES[kind])
 
 
 def _is_vague(atom: Chem.Atom, other: Chem.Atom) -> bool:
