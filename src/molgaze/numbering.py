@@ -27,7 +27,8 @@ MOST_LINES = 3  # so many aligned multiples of LINE_STEP are numbers of lines
 _MARKS = "['\u2032*]{0,2}"  # primes and stars
 _ID = (
     rf"\d{{1,4}}(?:\.\d{{1,3}})?[a-z]{{0,2}}{_MARKS}(?:[-\u2013]\d{{1,4}}[a-z]?)?"  # 12a, 21-49
-    rf"|(?![HNOR]\d|O?C[HEF]\d|[NOS]H\d|[CNSP]O\d|[IEL][CD]50)[A-Z]{{1,3}}[-\u2013]?\d{{1,5}}[a-z]?{_MARKS}"  # A-3; no R1, CH3
+    r"|(?![HNOR]\d|O?C[HEF]\d|[NOS]H\d|[CNSP]O\d|[IEL][CD]50)"  # no R1, CH3, IC50, but
+    rf"[A-Z]{{1,3}}[-\u2013]?\d{{1,5}}[a-z]?{_MARKS}"  # A-3
     rf"|(?:[IVX]{{2,5}}|[IVX](?=\)))(?:[-\u2013]?\d{{1,3}})?[a-z]?{_MARKS}"  # IV, IIa, (V)
 )
 _COUNT = re.compile(r"\d{1,4}(?![\d.])")  # what a number in a column begins with
