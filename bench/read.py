@@ -1,44 +1,84 @@
-"""Speed of reading: pictures a second on one core, by size of molecule, and the time to start.
+"""Speed of reading on one core, by size of molecule, beside other versions of the package.
 
-    python bench/read.py FILE.smi.gz [FILE ...] [-n 20] [--beam 5] [--weights DIR]
-    python bench/read.py TABLE.csv [TABLE ...] [-n 20] ...
+    python bench/read.py TABLE.csv [TABLE ...] [-n 20] [--against FOLDER ...] [--many 48]
+    python bench/read.py FILE.smi.gz [--against FOLDER ...] [--plot FILE.png]
 
-Either held-out molecules of SMILES files drawn by our own hand, in every style and at the scale
-that it drew them, or the pictures of tables with the columns ``file`` and ``smiles``. They are read
-with one thread; greedy and beam take turns on each picture, and time is that of the process alone,
-the best of three readings, for whatever else the machine does only adds to it. A picture whose
-reading is doubtful is read at more than one scale: ``scales`` counts them. Starts are whole
-processes: user and system seconds of the best of three, and by the clock. The bars: 8 a second
-greedy at 20 to 30 heavy atoms, a beam of 5 at no more than 3 times that, `molgaze read` from cold
-in 2 seconds.
+The pictures are those of tables with the columns ``file`` and ``smiles``, or drawings by RDKit of
+the molecules of a file of SMILES, and of chance peptides where those are too small. Every version
+has a process of its own with one thread, and they take turns on every picture; a version's FOLDER
+holds its package, as a ``src`` folder or what a wheel was installed to. Time is that of the
+processor for the process alone, the least of some readings, for whatever else the machine does
+only adds to it. `one` is a picture read by itself; `many` is a picture among many, all of them read
+by one call. Starts are whole processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
-import time
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
 import numpy as np
-from PIL import Image
 from rdkit import Chem
+from rdkit.Chem.Draw import rdMolDraw2D
 
-from molgaze.picture import Sheet
-from molgaze.reader import WEIGHTS, Reader
 from molgaze.score import table
-from molgaze.train.corpus import Corpus
-from molgaze.train.draw import own, style
 
-SIZES = ((4, 9), (10, 19), (20, 30), (31, 40), (41, 80))  # heavy atoms
+SIZES = ((4, 9), (10, 19), (20, 30), (31, 45), (46, 60), (61, 80), (81, 110), (111, 150))  # atoms
 MEDIUM = SIZES[2]
 READINGS = 3  # of each picture, of which the fastest counts
+HERE = Path(__file__).parent.parent / "src"
+BOND = 30  # px, of drawings
+AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
+
+READ = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from molgaze import Reader
+reader = Reader(device="cpu", threads=1, **json.loads(sys.argv[2]))
+for line in sys.stdin:
+    files = json.loads(line)
+    began = time.process_time()
+    if isinstance(files, str):
+        tokens = len(reader.read(files).tokens)
+    else:
+        tokens = sum(len(reading.tokens) for reading in reader.read_many(files))
+    print(json.dumps([time.process_time() - began, tokens]), flush=True)
+"""
+
+
+class Version:
+    """A version of the package in a process that reads what it is told to."""
+
+    def __init__(self, folder: Path, **arguments: Any) -> None:
+        self.folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", READ, str(folder), json.dumps(arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            text=True,
+        )
+
+    def seconds(self, files: str | list[str]) -> tuple[float, int]:
+        """Seconds of the processor for a picture or for many, and the tokens that were read."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(files), file=self._process.stdin, flush=True)
+        spent, tokens = json.loads(self._process.stdout.readline())
+        return spent, tokens
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 def size_of(mol: Chem.Mol) -> tuple[int, int] | None:
@@ -47,48 +87,87 @@ def size_of(mol: Chem.Mol) -> tuple[int, int] | None:
     return next((size for size in SIZES if size[0] <= heavy <= size[1]), None)
 
 
-def drawings(files: list[Path], rng: np.random.Generator) -> Iterator[tuple[Chem.Mol, Image.Image]]:
-    """Held-out molecules and drawings of them, without end."""
-    for mol in Corpus(files, seed=int(rng.integers(2**32)), held_out=True, pool=1, uses=1):
-        look = replace(style(rng, mol.GetNumHeavyAtoms()), variables=0.0, clutter=0.0)
-        yield mol, Image.fromarray(255 - own(mol, rng, look).ink)
+def peptides(rng: np.random.Generator) -> Iterator[Chem.Mol]:
+    """Chance peptides of any length, without end."""
+    while True:
+        mol = Chem.MolFromSequence("".join(rng.choice(list(AMINO_ACIDS), int(rng.integers(9, 22)))))
+        Chem.RemoveStereochemistry(mol)
+        yield mol
 
 
-def rows(files: list[Path], rng: np.random.Generator) -> Iterator[tuple[Chem.Mol, Image.Image]]:
-    """The molecules and pictures of tables, in any order."""
-    every = [(row.picture, row.smiles) for path in files for row in table(path)]
-    for i in rng.permutation(len(every)):
-        file, smiles = every[i]
-        mol = Chem.MolFromSmiles(smiles)
+def molecules(file: Path, rng: np.random.Generator) -> Iterator[Chem.Mol]:
+    """The molecules of a file of SMILES, in any order, and then peptides without end."""
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rt") as lines:
+        every = [line.split()[0] for line in lines if line.strip()]
+    for i in rng.permutation(len(every))[:5000]:
+        mol = Chem.MolFromSmiles(every[i])
         if mol is not None:
-            with Image.open(file) as image:
-                yield mol, image.copy()
+            yield mol
+    yield from peptides(rng)
 
 
-def pictures(files: list[Path], each: int, seed: int) -> dict[tuple[int, int], list[Image.Image]]:
-    """As many pictures of each size of molecule, from SMILES files or from tables."""
-    found: dict[tuple[int, int], list[Image.Image]] = {size: [] for size in SIZES}
-    is_table = all(file.suffix == ".csv" for file in files)
-    rng = np.random.default_rng(seed)
-    for mol, image in (rows if is_table else drawings)(files, rng):
-        size = size_of(mol)
-        if size and len(found[size]) < each:
-            found[size].append(image)
-        if all(len(row) == each for row in found.values()):
-            break
-    return {size: images for size, images in found.items() if images}
+def draw(mol: Chem.Mol, file: Path) -> None:
+    """A plain drawing in black, large enough for its bonds."""
+    pen = rdMolDraw2D.MolDraw2DCairo(-1, -1)
+    pen.drawOptions().useBWAtomPalette()
+    pen.drawOptions().fixedBondLength = BOND
+    pen.DrawMolecule(rdMolDraw2D.PrepareMolForDrawing(mol))
+    pen.FinishDrawing()
+    file.write_bytes(pen.GetDrawingText())
 
 
-def start(command: list[str], times: int = 3) -> tuple[float, float]:
-    """Seconds of a core, and seconds by the clock, of the best start of a process."""
-    spent, waited = [], []
-    for _ in range(times):
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        waited.append(time.perf_counter() - began)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent), min(waited)
+def pictures(
+    files: list[Path], each: int, folder: Path, rng: np.random.Generator
+) -> dict[tuple[int, int], list[tuple[int, str]]]:
+    """For each size as many pictures, with the heavy atoms of each."""
+    found: dict[tuple[int, int], list[tuple[int, str]]] = {size: [] for size in SIZES}
+    if all(file.suffix == ".csv" for file in files):
+        rows = [(str(row.picture), row.smiles) for path in files for row in table(path)]
+        for i in rng.permutation(len(rows)):
+            mol = Chem.MolFromSmiles(rows[i][1])
+            size = size_of(mol) if mol is not None else None
+            if size and len(found[size]) < each:
+                found[size].append((mol.GetNumHeavyAtoms(), rows[i][0]))
+    else:
+        for number, mol in enumerate(molecules(files[0], rng)):
+            size = size_of(mol)
+            if size and len(found[size]) < each:
+                file = folder / f"{number}.png"
+                draw(mol, file)
+                found[size].append((mol.GetNumHeavyAtoms(), str(file)))
+            if all(len(row) == each for row in found.values()):
+                break
+    return {size: row for size, row in found.items() if row}
+
+
+def start(command: list[str], folder: Path, times: int = 5) -> float:
+    """Seconds of the processor for the best start of a process."""
+    spent = []
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
+    with tempfile.TemporaryDirectory() as cache:
+        environment["PYTHONPYCACHEPREFIX"] = cache
+        for _ in range(times):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            whole = [sys.executable, "-P", *command]
+            subprocess.run(whole, check=True, capture_output=True, env=environment)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
+def plot(points: dict[int, list[tuple[int, float]]], versions: list[Version], file: Path) -> None:
+    """Milliseconds of single pictures against heavy atoms."""
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    for number, found in points.items():
+        heavy, spent = np.array(found).T
+        name = "this version" if number == 0 else versions[number].folder.parent.name
+        axes.scatter(heavy, 1000 * spent, s=14, label=name)
+    axes.set(xlabel="heavy atoms", ylabel="ms of one core", ylim=(0, None), xlim=(0, None))
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=150)
 
 
 def main() -> None:
@@ -96,58 +175,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="speed of reading on one core")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="SMILES or tables")
     parser.add_argument("-n", type=int, default=20, help="pictures of each size; default 20")
-    parser.add_argument("--beam", type=int, default=5)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--against", nargs="*", default=[], type=Path, metavar="FOLDER")
+    parser.add_argument("--many", type=int, default=48, help="medium pictures in one call; 0: none")
+    parser.add_argument("--beam", type=int, default=1)
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="time against heavy atoms")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-start", action="store_true", help="leave out the starts")
     options = parser.parse_args()
 
-    beams = (1, options.beam)
-    readers = {beam: Reader(options.weights, threads=1, beam=beam) for beam in beams}
-    drawn = pictures(options.files, options.n, options.seed)
-    for reader in readers.values():
-        reader.read(next(iter(drawn.values()))[0])
-    patch = mock.patch.object(Sheet, "at_scale", autospec=True, side_effect=Sheet.at_scale)
-    at_scale = patch.start()  # called for every scale at which a picture is read
-    heads = ("heavy atoms", "n", "tokens", "scales", "ms", "a second", f"beam {options.beam}")
-    print("{:12s} {:>4s} {:>7s} {:>7s} {:>7s} {:>9s} {:>9s} ratio".format(*heads))
-    for size, images in drawn.items():
-        seconds: dict[int, list[float]] = {beam: [] for beam in beams}
-        tokens, scales = [], []
-        for image in images:
-            for beam, reader in readers.items():
-                times = []
-                for _ in range(READINGS):
-                    at_scale.reset_mock()
-                    began = time.process_time()
-                    reading = reader.read(image)
-                    times.append(time.process_time() - began)
-                seconds[beam].append(min(times))
-                if beam == 1:
-                    tokens.append(len(reading.tokens))
-                    scales.append(at_scale.call_count)
-        greedy, wide = (float(np.mean(seconds[beam])) for beam in beams)
-        print(
-            f"{f'{size[0]}-{size[1]}':12s} {len(images):4d} {np.mean(tokens):7.1f} "
-            f"{np.mean(scales):7.1f} {1000 * greedy:7.1f} {1 / greedy:9.1f} {1 / wide:9.1f} "
-            f"{wide / greedy:5.2f}"
-        )
-    if options.no_start:
-        return
+    versions = [Version(f, beam=options.beam) for f in (HERE, *options.against)]
+    names = ["this", *(f"other {k}" for k in range(1, len(versions)))]
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "medium.png"
-        drawn[MEDIUM][0].save(picture)
-        weights = ["--weights", str(options.weights), "--threads", "1"]
-        print(f"\n{'start':24s} {'core s':>7s} {'clock s':>8s}")
-        for name, command in {
-            "python": ["-c", ""],
-            "import molgaze": ["-c", "import molgaze"],
+        drawn = pictures(
+            options.files, options.n, Path(folder), np.random.default_rng(options.seed)
+        )
+        first = next(iter(drawn.values()))[0][1]
+        for version in versions:
+            version.seconds(first)
+        print("one picture, ms of one core")
+        print(f"{'heavy atoms':12s} {'n':>4s} {'tokens':>7s} " + "".join(f"{n:>9s}" for n in names))
+        points: dict[int, list[tuple[int, float]]] = defaultdict(list)
+        for size, row in drawn.items():
+            seconds: list[list[float]] = [[] for _ in versions]
+            tokens = []
+            for heavy, file in row:
+                turns = [[v.seconds(file) for v in versions] for _ in range(READINGS)]
+                tokens.append(turns[0][0][1])
+                for k in range(len(versions)):
+                    seconds[k].append(min(turn[k][0] for turn in turns))
+                    points[k].append((heavy, seconds[k][-1]))
+            means = "".join(f"{1000 * np.mean(s):9.1f}" for s in seconds)
+            print(
+                f"{f'{size[0]}-{size[1]}':12s} {len(row):4d} {np.mean(tokens):7.1f} {means}",
+                flush=True,
+            )
+        if options.plot:
+            plot(points, versions, options.plot)
+        if options.many and MEDIUM in drawn:
+            medium = [file for _, file in drawn[MEDIUM]]
+            medium = (medium * (options.many // len(medium) + 1))[: options.many]
+            turns = [[v.seconds(medium)[0] for v in versions] for _ in range(READINGS)]
+            best = [min(turn[k] for turn in turns) for k in range(len(versions))]
+            print(f"\n{len(medium)} pictures of {MEDIUM[0]} to {MEDIUM[1]} heavy atoms in one call")
+            for name, spent in zip(names, best, strict=True):
+                each = spent / len(medium)
+                print(
+                    f"{name:12s} {1000 * each:7.1f} ms each, {1 / each:6.1f} a second of one core"
+                )
+        for version in versions:
+            version.close()
+        if options.no_start:
+            return
+        print("\nstart, seconds of one core")
+        for label, command in {
             "import molgaze.Reader": ["-c", "from molgaze import Reader"],
-            "molgaze --help": ["-m", "molgaze", "--help"],
-            "molgaze read": ["-m", "molgaze", "read", *weights, str(picture)],
+            "molgaze read": ["-m", "molgaze", "read", "--threads", "1", first],
         }.items():
-            spent, waited = start(command)
-            print(f"{name:24s} {spent:7.2f} {waited:8.2f}")
+            spents = "".join(f"{start(command, v.folder):9.2f}" for v in versions)
+            print(f"{label:24s} {spents}", flush=True)
 
 
 if __name__ == "__main__":
