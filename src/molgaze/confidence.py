@@ -51,7 +51,6 @@ RIGHT = {
     "unknown": -4.2,
     "repaired": -2.2,
     "charge": -2.7,
-    "fragments": -1.0,
     "rings": -3.0,
     "differ": -1.2,
     "bias": 3.2,
@@ -120,8 +119,8 @@ def sense(found: Molecule | None) -> dict[str, float]:
     """Features of what chemistry makes of a graph.
 
     Labels that stand for nothing; what had to be repaired: labels respelled, wedges without stereo,
-    charges and hydrogens made up; the charge of the whole; fragments beside the first; and rings
-    as they are seldom drawn: of four with a double bond, and of six that lack one of three.
+    charges and hydrogens made up; the charge of the whole; and rings as they are seldom drawn: of
+    four with a double bond, and of six that lack one of three.
     """
     kinds = Counter(finding.kind for finding in found.findings) if found else Counter()
     features = {
@@ -129,10 +128,9 @@ def sense(found: Molecule | None) -> dict[str, float]:
     }
     features["invalid"] = float(found is None or not found.valid)
     if found is None:
-        return features | {"charge": 0.0, "fragments": 0.0, "rings": 0.0}
+        return features | {"charge": 0.0, "rings": 0.0}
     return features | {
         "charge": float(min(abs(Chem.GetFormalCharge(found.mol)), 2)),
-        "fragments": float(min(len(Chem.GetMolFrags(found.mol)) - 1, 3)),
         "rings": float(min(odd_rings(found.mol), 3)),
     }
 

@@ -53,7 +53,6 @@ FEATURES = (
     "unknown",
     "repaired",
     "charge",
-    "fragments",
     "rings",
     "differ",
 )
