@@ -7,7 +7,8 @@ from paper import HEXAGON, pdf
 from PIL import Image
 
 from molgaze.cli import main
-from molgaze.gallery import cut_out, pages
+from molgaze.document import Document
+from molgaze.gallery import COLOURS, DPI, MARGIN, cut_out, marked, pages
 from molgaze.reading import Reading
 
 MOLFILE = "\n  x\n\n  1  0  0  0  0  0            999 V2000\n" + (
@@ -109,3 +110,24 @@ def test_molecules_are_cut_out_of_their_pages(tmp_path):
     # 40 points at 300 dots an inch, with 12 pixels of paper round them
     assert dark.shape == pytest.approx((191, 191), abs=2)
     assert [xs.min(), ys.min(), xs.max(), ys.max()] == pytest.approx([10, 10, 180, 180], abs=4)
+
+
+def test_boxes_are_drawn_round_what_was_read_on_a_page():
+    found = [
+        reading(box=(75.0, 150.0, 150.0, 200.0)),
+        reading(box=(200.0, 300.0, 250.0, 350.0), confidence=0.2),
+        reading(box=(0.0, 0.0, 20.0, 20.0), smiles=None),
+        reading(box=None),
+    ]
+    with Document(pdf([HEXAGON])) as document:
+        image = marked(document, 1, found)
+        bare = document.picture(1, DPI)
+    assert image.size == bare.size
+    pixels = np.asarray(image)
+    for kind, one in zip(("", " doubtful", " failed"), found, strict=False):
+        colour = [int(COLOURS[kind][i : i + 2], 16) for i in (1, 3, 5)]
+        rows, columns = np.nonzero((pixels == colour).all(2))
+        left, _, right, bottom = (side * DPI / 72 for side in one.box)
+        assert columns.min() == pytest.approx(max(left - MARGIN, 0), abs=2)
+        assert columns.max() == pytest.approx(right + MARGIN, abs=2)
+        assert rows.max() == pytest.approx(bottom + MARGIN, abs=2)

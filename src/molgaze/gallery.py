@@ -28,7 +28,8 @@ LEVELS = 32  # of grey or colour: enough to be looked at, and a small file
 CROP_DPI = 300.0  # of molecules that are cut out of a PDF
 CROP_EDGE = 12  # px of paper round them
 COLOURS = {"": "#1d4ed8", " doubtful": "#b45309", " failed": "#b91c1c"}  # of boxes
-LETTER = 15  # px of the numbers in boxes
+LETTER = 15  # px of the numbers at boxes
+MARGIN = 6  # px of paper between a drawing and its box
 STRUCTURE = (150, 220)  # px, height and width of a drawn structure
 
 STYLE = """
@@ -167,10 +168,12 @@ def marked(document: Document, number: int, readings: Sequence[Reading]) -> Imag
             continue
         left, top, right, bottom = (side * scale for side in reading.box)
         colour = COLOURS[_kind(reading, MIN_CONFIDENCE)]
-        pen.rectangle((left, top, right, bottom), outline=colour, width=2)
-        label = pen.textbbox((left, top), str(i), font)
-        pen.rectangle((left, top, label[2] + 3, label[3] + 2), fill=colour)
-        pen.text((left + 2, top), str(i), "white", font)
+        box = (left - MARGIN, top - MARGIN, right + MARGIN, bottom + MARGIN)
+        pen.rectangle(box, outline=colour, width=2)
+        place = max(box[0], 0.0) + 2, max(box[1] - LETTER - 3, 0.0)  # above the box, on the page
+        around = pen.textbbox(place, str(i), font)
+        pen.rectangle((place[0] - 2, place[1], around[2] + 2, around[3] + 3), fill=colour)
+        pen.text(place, str(i), "white", font)
     return image
 
 
