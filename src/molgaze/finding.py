@@ -14,7 +14,6 @@ class Kind(StrEnum):
     PASSED_CARBON = "passed carbon"  # a place on a straight line that is no carbon
     TAPER = "taper"  # a plain bond that widens
     SECOND_LINE = "second line"  # a plain bond with another line beside it
-    UNREAD_BOND = "unread bond"  # a line between two atoms that was taken as a bond
     UNREAD_LINE = "unread line"  # one that cannot be a bond by the rules of valence
     CUT_HYDROXYL = "cut hydroxyl"  # O- or S- at an edge that is OH or SH
     UNREAD_INK = "unread ink"  # that grows out of what was read

@@ -38,13 +38,11 @@ RULES = (
     "passed carbon",
     "taper",
     "second line",
-    "unread bond",
     "cut hydroxyl",
 )
 WORTH_A_LOOK = 0.6  # bonds of ink: less was only drawn a little otherwise
 VALENCES = {"C": 4, "N": 3, "N+": 4, "O": 2, "S": 6, "P": 5, "B": 3, "Si": 4}
 ORDERS = {"=": 2, "x": 2, "#": 3, "$": 4, ":": 1.5}  # of kinds of bonds; 1 for others
-UNREAD_CHANCE = 0.5  # probability of a bond that the gaze did not read
 DOUBTFUL_ATOM = 0.5  # confidence under which an atom is named
 MOST_NAMED = 5  # atoms
 
@@ -105,8 +103,6 @@ def judge(
     if "second line" not in without:
         _double(picture.ink, draft)
     lines = unread_lines(picture.ink, draft.graph)
-    if "unread bond" not in without:
-        _join(draft, [line.atoms for line in lines if line.sure])
     left = leftovers(inked, draft.graph)
     odd = misshapen(draft.graph)
     passed = straight_carbons(picture.ink, draft.graph)
@@ -123,8 +119,7 @@ def judge(
     if "cut hydroxyl" not in without:
         _uncut(picture.size, draft)
     findings = draft.findings
-    bonded = {frozenset((a, b)) for a, b, _ in placed.bonds}
-    for a, b in (line.atoms for line in lines if line.sure and frozenset(line.atoms) not in bonded):
+    for a, b in (line.atoms for line in lines if line.sure):
         message = f"a line from {_where(placed, a)} to {_where(placed, b)} was left unread"
         findings.append(Finding(Kind.UNREAD_LINE, message, (a, b)))
     findings += [Finding(Kind.FAULT, f"the walk has a fault: {fault}") for fault in read.faults]
@@ -242,17 +237,6 @@ def _double(ink: NDArray[np.float32], draft: _Draft) -> None:
             graph.bonds[number] = (a, b, "=")
             message = f"the bond between atoms {a + 1} and {b + 1} has two lines"
             draft.findings.append(Finding(Kind.SECOND_LINE, message, (a, b)))
-
-
-def _join(draft: _Draft, pairs: list[tuple[int, int]]) -> None:
-    """Lines between atoms that no bond was read for are bonds, where valence has room."""
-    graph = draft.graph
-    for a, b in pairs:
-        if _has_room(graph, a) and _has_room(graph, b):
-            graph.bonds.append((a, b, "-"))
-            draft.bonds.append(UNREAD_CHANCE)
-            message = f"the line between atoms {a + 1} and {b + 1} was taken as a bond"
-            draft.findings.append(Finding(Kind.UNREAD_BOND, message, (a, b)))
 
 
 def _has_room(graph: Graph, atom: int) -> bool:
