@@ -15,6 +15,7 @@ from molgaze.evidence import (
     cut_anions,
     leftovers,
     misshapen,
+    plain_lines,
     straight_carbons,
     tapers,
     waves,
@@ -103,6 +104,23 @@ def test_wave_swings_from_side_to_side(
 ) -> None:
     places = np.array([[20.0, 20.0], [40.0, 20.0]])
     assert waves(stroke(kind), Graph(["C", "C"], places, [bond])) == expected
+
+
+def test_a_hash_that_is_a_line_like_the_others_is_none() -> None:
+    """A bond with gaps, or one that is broader than the plain bonds, stays a hash."""
+    places = 40 + np.array([[0.0, 0.0], [24.0, 0.0], [48.0, 0.0], [48.0, 24.0]])
+    read = Graph(["C"] * 4, places, [(0, 1, "-"), (1, 2, "-"), (2, 3, "h")])
+    line = drawn(places, [(0, 1), (1, 2), (2, 3)])
+    assert plain_lines(line, read) == [2]
+    gaps = line.copy()
+    gaps[44:62:4] = gaps[45:62:4] = 0
+    assert plain_lines(gaps, read) == []
+    broad = np.maximum(line, np.roll(line, 2, axis=1) * (np.arange(len(line)) > 41)[:, None])
+    assert plain_lines(broad, read) == []
+    assert (
+        plain_lines(line, Graph(["C"] * 4, places, [(0, 1, "-"), (1, 2, "-"), (2, 3, "w")])) == []
+    )
+    assert plain_lines(line, Graph(["C"] * 2, places[:2], [(0, 1, "h")])) == []  # nothing beside
 
 
 @pytest.mark.parametrize(

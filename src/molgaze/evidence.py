@@ -34,6 +34,11 @@ TAPER = (0.026, 1.2, 0.08)  # bonds of ink that it gains; that in mean widths; s
 SOLID = 0.6  # of the ink along the middle of a wedge's wide half: a hash, made small, is paler
 PALE = (0.1, 0.5)  # the same of a hash
 
+LINE_OF = np.linspace(0.2, 0.62, 12)  # of a bond: where a mark is compared with plain bonds
+PLAIN_WIDTH = (0.75, 1.25)  # widths of a plain bond
+PLAIN_GAIN = 0.3  # the same: as much as a line may widen or narrow from end to end
+PLAIN_INK = 0.65  # of a plain bond's: ink all along a line, where a hash has gaps
+
 STRAIGHT = 165.0  # degrees: no carbon is drawn with two single bonds so far apart,
 PASSED = 1.3  # bonds: on a line of such length,
 PASSED_INK = 0.25  # with so much ink all along it,
@@ -483,6 +488,48 @@ def tapers(ink: NDArray[np.float32], graph: Graph) -> dict[int, tuple[int, int, 
         elif narrow in centres and PALE[0] < dark < PALE[1]:
             found[numbers[k]] = (narrow, wide, "h")
     return found
+
+
+def plain_lines(ink: NDArray[np.float32], graph: Graph) -> list[int]:
+    """Numbers of bonds read as hash whose ink is a line like those of the plain bonds beside it:
+    as wide, no wider at one end, and without gaps.
+
+    Args:
+        ink: (H, W), 0 paper to 1 ink.
+        graph: what was read, its places in pixels of the ink map from its top left corner.
+    """
+    hashes = [number for number, bond in enumerate(graph.bonds) if bond[2] == "h"]
+    plain = [number for number, bond in enumerate(graph.bonds) if bond[2] == "-"]
+    if not hashes or not plain:
+        return []
+    usual = _profiles(ink, graph, plain)
+    width = max(float(np.median(usual.sum(2).mean(1))), 1e-6)
+    darkness = float(np.median(usual.max(2).mean(1)))
+    read = _profiles(ink, graph, hashes)  # (M, span, side)
+    widths = read.sum(2) / width
+    turn = LINE_OF - LINE_OF.mean()
+    gain = (widths @ turn) / (turn**2).sum() * np.ptp(LINE_OF)
+    is_plain = (
+        (widths.mean(1) > PLAIN_WIDTH[0])
+        & (widths.mean(1) < PLAIN_WIDTH[1])
+        & (np.abs(gain) < PLAIN_GAIN)
+        & (read.max(2).min(1) > PLAIN_INK * darkness)
+    )
+    return [number for number, plain in zip(hashes, is_plain, strict=True) if plain]
+
+
+def _profiles(ink: NDArray[np.float32], graph: Graph, numbers: list[int]) -> NDArray[np.float64]:
+    """(M, span, side) the ink across bonds, at places along them."""
+    ends = graph.places[[graph.bonds[number][:2] for number in numbers]]  # (M, 2, 2)
+    along = ends[:, 1] - ends[:, 0]
+    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    across = unit_of(graph) * np.stack([-along[:, 1], along[:, 0]], 1) / length
+    return _sampled(
+        ink,
+        ends[:, 0][:, None, None]
+        + LINE_OF[:, None, None] * along[:, None, None]
+        + TAPER_SIDE[:, None] * across[:, None, None],
+    )
 
 
 def _sampled(ink: NDArray[np.float32], spots: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ class Kind(StrEnum):
     # of the ink
     WAVE = "wave"  # a wedge that is a wavy bond
     PASSED_CARBON = "passed carbon"  # a place on a straight line that is no carbon
+    PLAIN_LINE = "plain line"  # a hash that is a line like the plain bonds
     TAPER = "taper"  # a plain bond that widens
     SECOND_LINE = "second line"  # a plain bond with another line beside it
     UNREAD_LINE = "unread line"  # one that cannot be a bond by the rules of valence

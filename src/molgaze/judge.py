@@ -20,6 +20,7 @@ from .evidence import (
     leftovers,
     median_bond,
     misshapen,
+    plain_lines,
     second_lines,
     straight_carbons,
     tapers,
@@ -36,6 +37,7 @@ RULES = (
     "second look",
     "wave",
     "passed carbon",
+    "plain line",
     "taper",
     "second line",
     "cut hydroxyl",
@@ -47,7 +49,7 @@ DOUBTFUL_ATOM = 0.5  # confidence under which an atom is named
 MOST_NAMED = 5  # atoms
 
 #: Kinds that a user need not look at: the picture itself shows what was put right.
-SILENT = (Kind.WAVE, Kind.PASSED_CARBON, Kind.TAPER, Kind.SECOND_LINE)
+SILENT = (Kind.WAVE, Kind.PASSED_CARBON, Kind.PLAIN_LINE, Kind.TAPER, Kind.SECOND_LINE)
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def judge(
         _wave(picture.ink, draft)
     if "passed carbon" not in without:
         _pass(picture.ink, draft)
+    if "plain line" not in without:
+        _unmark(picture.ink, draft)
     if "taper" not in without:
         _taper(picture.ink, draft)
     if "second line" not in without:
@@ -218,6 +222,15 @@ def _pass(ink: NDArray[np.float32], draft: _Draft) -> None:
     draft.atoms = [draft.atoms[i] for i in kept]
     message = f"{len(gone)} places on straight lines were not taken as carbons"
     draft.findings.append(Finding(Kind.PASSED_CARBON, message))
+
+
+def _unmark(ink: NDArray[np.float32], draft: _Draft) -> None:
+    """Bonds read as hash whose ink is that of a plain bond are plain."""
+    for number in plain_lines(ink, draft.graph):
+        a, b, _ = draft.graph.bonds[number]
+        draft.graph.bonds[number] = (a, b, "-")
+        message = f"the bond between atoms {a + 1} and {b + 1} is a plain line"
+        draft.findings.append(Finding(Kind.PLAIN_LINE, message, (a, b)))
 
 
 def _taper(ink: NDArray[np.float32], draft: _Draft) -> None:
