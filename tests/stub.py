@@ -96,7 +96,9 @@ class Stub:
 
     def read_apart(self, source: Any, *, page: int = 1) -> list[Reading]:
         """As many molecules as ``apart N`` says, or one."""
-        data = Path(source).read_bytes() if isinstance(source, str) else source
+        data = source
+        if isinstance(source, str):
+            data = Path(source).read_bytes() if Path(source).is_file() else b""
         if not data.startswith(b"apart"):
             return [self.read(source, page=page)]
         one = self.read(source, page=page)

@@ -305,10 +305,11 @@ def test_pages_count_from_one(reader: Reader, tmp_path: Path) -> None:
 
 
 def test_pictures_read_together_read_as_they_do_alone(reader: Reader) -> None:
-    """Among them some that cannot be read, and what takes several scales."""
-    grain = np.random.default_rng(3).integers(0, 255, (90, 90)).astype(np.uint8)
+    """Among them some that cannot be read, and what takes several scales. In noise, where one token
+    is as likely as another, rounding decides, so there is none among them.
+    """
     line = np.asarray(molecule_picture().resize((70, 70)))
-    sources: list[Any] = [molecule_picture(), DRAWING, 7, grain, line, DRAWING.T] * 3
+    sources: list[Any] = [molecule_picture(), DRAWING, 7, DRAWING[::-1], line, DRAWING.T] * 3
     found = list(reader.read_together((source, 1) for source in sources))
     for source, got in zip(sources, found, strict=True):
         if isinstance(source, int):
