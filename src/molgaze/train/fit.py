@@ -445,7 +445,7 @@ def fit(settings: Settings) -> Path:
     for p in model.parameters():
         if (name := "optimiser." + names[id(p)]) + ".first" in tensors:
             optimiser.state[p] = {
-                "step": torch.tensor(float(state.step)),
+                "step": torch.tensor(float(state.step), device=p.device),
                 "exp_avg": tensors[name + ".first"].to(device),
                 "exp_avg_sq": tensors[name + ".second"].to(device),
             }

@@ -30,10 +30,22 @@ export class Editor {
     this.before = []; // places in the editor when it was last looked at
     this.scale = 1; // editor pixels for one of the picture
     this.shift = [0, 0]; // of the picture's corner, in the editor
+    this.shown = Promise.resolve(); // when all that was asked for is in the editor
+  }
+
+  // One thing after another: the library, which is large, is loaded by the first.
+  after(task) {
+    const done = this.shown.then(task);
+    this.shown = done.catch(() => {}); // whoever asked for it hears of the fault
+    return done;
   }
 
   // molfile: with its atoms on the picture; doubtful: {x, y} there.
-  async show(molfile, doubtful = []) {
+  show(molfile, doubtful = []) {
+    return this.after(() => this.put(molfile, doubtful));
+  }
+
+  async put(molfile, doubtful) {
     const { Molecule, CanvasEditor } = await openchemlib();
     const molecule = Molecule.fromMolfile(absolute(molfile ?? ""));
     if (molfile && !molecule.getAllAtoms()) throw new Error("no atoms");
@@ -53,12 +65,14 @@ export class Editor {
     this.onPicture = places;
   }
 
-  async showSmiles(smiles) {
-    const { Molecule } = await openchemlib();
-    const molecule = Molecule.fromSmiles(smiles);
-    if (!molecule.getAllAtoms()) throw new Error("no atoms");
-    this.editor.setMolecule(molecule);
-    this.onPicture = [];
+  showSmiles(smiles) {
+    return this.after(async () => {
+      const { Molecule } = await openchemlib();
+      const molecule = Molecule.fromSmiles(smiles);
+      if (!molecule.getAllAtoms()) throw new Error("no atoms");
+      this.editor.setMolecule(molecule);
+      this.onPicture = [];
+    });
   }
 
   places() {

@@ -521,6 +521,7 @@ function stopEditing() {
 
 async function correct() {
   const item = current;
+  await editor.shown;
   const molfile = editor.molfile();
   let found;
   try {
