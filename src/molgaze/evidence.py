@@ -289,12 +289,7 @@ def second_lines(ink: NDArray[np.float32], graph: Graph) -> list[int]:
     numbers = [k for k, (_, _, kind) in enumerate(graph.bonds) if kind == "-"]
     if len(graph.bonds) < 3 or not numbers:
         return []
-    ends = graph.places[[graph.bonds[k][:2] for k in numbers]]  # (M, 2, 2)
-    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-    across = unit_of(graph) * np.stack([-along[:, 1], along[:, 0]], 1) / length
-    spots = start[:, None] + np.linspace(0.32, 0.68, 7)[:, None] * along[:, None]  # (M, 7, 2)
-    inked = _sampled(ink, spots[:, :, None] + TWO_SIDE[:, None] * across[:, None, None])
+    inked = _profiles(ink, graph, numbers, np.linspace(0.32, 0.68, 7), TWO_SIDE)
     inked = np.sort(inked, axis=1)[:, 1]  # (M, S) the second least along the bond
     found = []
     for number, row in zip(numbers, inked, strict=True):
@@ -457,17 +452,7 @@ def tapers(ink: NDArray[np.float32], graph: Graph) -> dict[int, tuple[int, int, 
     ]
     if not numbers:
         return {}
-    unit = unit_of(graph)
-    ends = graph.places[[graph.bonds[number][:2] for number in numbers]]  # (M, 2, 2)
-    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-    across = unit * np.stack([-along[:, 1], along[:, 0]], 1) / length
-    spots = (
-        start[:, None, None]
-        + TAPER_SPAN[:, None, None] * along[:, None, None]
-        + TAPER_SIDE[:, None] * across[:, None, None]
-    )
-    profiles = _sampled(ink, spots)  # (M, span, side)
+    profiles = _profiles(ink, graph, numbers, TAPER_SPAN, TAPER_SIDE)
     widths = profiles.sum(2) * (TAPER_SIDE[1] - TAPER_SIDE[0])  # bonds
     turn = TAPER_SPAN - TAPER_SPAN.mean()
     middle = widths.mean(1)
@@ -502,10 +487,10 @@ def plain_lines(ink: NDArray[np.float32], graph: Graph) -> list[int]:
     plain = [number for number, bond in enumerate(graph.bonds) if bond[2] == "-"]
     if not hashes or not plain:
         return []
-    usual = _profiles(ink, graph, plain)
+    usual = _profiles(ink, graph, plain, LINE_OF, TAPER_SIDE)
     width = max(float(np.median(usual.sum(2).mean(1))), 1e-6)
     darkness = float(np.median(usual.max(2).mean(1)))
-    read = _profiles(ink, graph, hashes)  # (M, span, side)
+    read = _profiles(ink, graph, hashes, LINE_OF, TAPER_SIDE)  # (M, span, side)
     widths = read.sum(2) / width
     turn = LINE_OF - LINE_OF.mean()
     gain = (widths @ turn) / (turn**2).sum() * np.ptp(LINE_OF)
@@ -518,18 +503,20 @@ def plain_lines(ink: NDArray[np.float32], graph: Graph) -> list[int]:
     return [number for number, plain in zip(hashes, is_plain, strict=True) if plain]
 
 
-def _profiles(ink: NDArray[np.float32], graph: Graph, numbers: list[int]) -> NDArray[np.float64]:
-    """(M, span, side) the ink across bonds, at places along them."""
+def _profiles(
+    ink: NDArray[np.float32],
+    graph: Graph,
+    numbers: list[int],
+    span: NDArray[np.floating],
+    side: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """(M, span, side) the ink across some bonds: at shares of their length, so many bonds aside."""
     ends = graph.places[[graph.bonds[number][:2] for number in numbers]]  # (M, 2, 2)
-    along = ends[:, 1] - ends[:, 0]
+    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
     length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
     across = unit_of(graph) * np.stack([-along[:, 1], along[:, 0]], 1) / length
-    return _sampled(
-        ink,
-        ends[:, 0][:, None, None]
-        + LINE_OF[:, None, None] * along[:, None, None]
-        + TAPER_SIDE[:, None] * across[:, None, None],
-    )
+    spots = start[:, None, None] + span[:, None, None] * along[:, None, None]
+    return _sampled(ink, spots + side[:, None] * across[:, None, None])
 
 
 def _sampled(ink: NDArray[np.float32], spots: NDArray[np.floating]) -> NDArray[np.float64]:
