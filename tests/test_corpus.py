@@ -107,3 +107,39 @@ def test_ends_are_crossed_at_right_angles() -> None:
         if abs(ways[0] @ ways[1]) < 1e-6 or abs(ways[0] @ ways[2]) < 1e-6:
             return
     pytest.fail("never crossed")
+
+
+@pytest.mark.parametrize("unit", [1.0, 1.5])
+@pytest.mark.parametrize(
+    ("smiles", "places", "legible"),
+    [
+        ("CCO", [(0, 0), (1, 0), (1.5, 0.87)], True),
+        ("CC[O]", [(0, 0), (1, 0), (0.1, 0.05)], False),  # the ends of a chain meet
+        ("CCCC", [(0, 0), (1, 0), (2, 0), (2.2, 0.1)], False),  # a bond too short to be seen
+        ("CC(C)CC", [(0.4, 0.1), (0, 0), (0.4, -0.1), (-1, 0), (-2, 0)], True),  # a narrow pair
+        ("CC(C)CC", [(0.4, 0.05), (0, 0), (0.4, -0.05), (-1, 0), (-2, 0)], False),
+        ("[Na+].[Cl-]", [(0, 0), (0.2, 0)], False),
+        ("[Na+].[Cl-]", [(0, 0), (2, 0)], True),
+        ("C", [(0, 0)], True),
+    ],
+)
+def test_atoms_on_top_of_one_another_are_not_legible(
+    smiles: str, places: list[tuple[float, float]], legible: bool, unit: float
+) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    scale = unit if mol.GetNumBonds() else 1.5
+    for i, (x, y) in enumerate(places):
+        conformer.SetAtomPosition(i, (float(x * scale), float(y * scale), 0.0))
+    mol.AddConformer(conformer)
+    assert corpus._is_legible(mol) is legible
+
+
+def test_hydrogens_inside_rings_are_laid_out() -> None:
+    """CoordGen puts them there, on short bonds."""
+    smiles = "C[C@]12CC[C@H]3[C@@H](CC[C@H]4CCCC[C@]34C)[C@@H]1CCC2"
+    rng = np.random.default_rng(2)
+    mol = corpus.stereocentres_with_hydrogens(Chem.MolFromSmiles(smiles), rng, 1.0)
+    assert mol.GetNumAtoms() > mol.GetNumHeavyAtoms() + 3
+    assert corpus.layout(mol, rng, coordgen=1.0)
+    assert drawn_back(mol) == Chem.CanonSmiles(smiles)

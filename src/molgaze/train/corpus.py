@@ -15,6 +15,7 @@ from .cages import bridged, draw_in_space, hang
 
 MAX_HEAVY = 80
 HELD_OUT = 200  # every 200th line is never trained on
+SEEN_IN_SPACE = 0.4  # share of the cages
 
 
 def read_smiles(path: Path, held_out: bool = False) -> list[str]:
@@ -42,14 +43,14 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
     """Give a molecule 2D coordinates by one of several methods; False if none are sound.
 
     ``coordgen``: share of the layouts that CoordGen makes, which puts the hydrogens of fused rings
-    inside the rings; of cages, at least half that are not seen in space.
+    inside the rings; of cages, most of those that are not seen in space.
     """
     pick = rng.random()
     with rdBase.BlockLogs():
         is_caged = bool(bridged(mol))
-        if is_caged and rng.random() < 0.5 and draw_in_space(mol, rng):
+        if is_caged and rng.random() < SEEN_IN_SPACE and draw_in_space(mol, rng):
             pass
-        elif pick < (max(coordgen, 0.5) if is_caged else coordgen):
+        elif pick < (max(coordgen, 0.6) if is_caged else coordgen):
             try:
                 rdCoordGen.AddCoords(mol)
             except (RuntimeError, ValueError):
@@ -64,12 +65,36 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
         _cross_ends(mol, rng)
     if rng.random() < 0.7:
         _part_fragments(mol, rng)
+    return _is_legible(mol)
+
+
+def _is_legible(mol: Chem.Mol) -> bool:
+    """True if no two atoms of a layout are on top of one another, which nobody can read.
+
+    The programs make bonds of different lengths, 1 or 1.5, so that distances are told in bonds.
+    CoordGen's hydrogens inside rings are 0.4 bonds away from their atom, and the two methyls on the
+    bridge of bornane 0.17 bonds from each other; both are printed, and read.
+    """
     xy = mol.GetConformer().GetPositions()[:, :2]
     if not np.isfinite(xy).all():
         return False
-    if len(xy) > 1:
-        gaps = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + np.eye(len(xy)) * 9
-        if gaps.min() < 0.35 * 1.5:  # atoms on top of one another can't be read by anyone
+    gaps = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
+    np.fill_diagonal(gaps, np.inf)
+    if mol.GetNumBonds():
+        bonds = ((b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds())
+        first, second = np.array(list(bonds)).T
+        gaps /= max(float(np.median(gaps[first, second])), 1e-9)
+        if gaps[first, second].min() < 0.3:
+            return False
+    else:
+        gaps /= 1.5
+    near = np.argwhere(np.triu(gaps < 0.35))
+    for a, b in near.tolist():
+        if mol.GetBondBetweenAtoms(a, b) is not None:
+            continue
+        beside = {n.GetIdx() for n in mol.GetAtomWithIdx(a).GetNeighbors()}
+        is_pair = any(n.GetIdx() in beside for n in mol.GetAtomWithIdx(b).GetNeighbors())
+        if gaps[a, b] < (0.15 if is_pair else 0.3):
             return False
     return True
 
