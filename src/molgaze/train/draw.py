@@ -45,6 +45,16 @@ PARTNERS = {
     "CC(=O)O": ("CH3CO2H", "CH3COOH", "AcOH"),
     "CO": ("CH3OH", "MeOH"),
     "CCO": ("C2H5OH", "CH3CH2OH", "EtOH"),
+    "N": ("NH3",),
+    **{"[Li+]": ("Li+",), "[NH4+]": ("NH4+",), "[Ag+]": ("Ag+",), "[Al+3]": ("Al3+",)},
+    **{f"[{metal}+2]": (f"{metal}2+",) for metal in "Ca Mg Zn Ba Sr Sn Fe Cu Mn Co".split()},
+    **{f"[{metal}+3]": (f"{metal}3+",) for metal in "Fe Bi La Gd".split()},
+    **{"O=[N+]([O-])[O-]": ("NO3-",), "O=S(=O)([O-])[O-]": ("SO42-",)},
+    **{"O=P([O-])([O-])[O-]": ("PO43-",), "O=S(=O)([O-])O": ("HSO4-",)},
+    **{"F[B-](F)(F)F": ("BF4-",), "F[P-](F)(F)(F)(F)F": ("PF6-",)},
+    "[O-][Cl+3]([O-])([O-])[O-]": ("ClO4-",),
+    "CC(=O)[O-]": ("CH3CO2-", "CH3COO-", "AcO-"),
+    "CS(=O)(=O)[O-]": ("CH3SO3-", "MsO-"),
 }
 COUNTED = re.compile(
     rf"[2-6](?:{'|'.join(re.escape(text) for texts in PARTNERS.values() for text in texts)})"
@@ -57,6 +67,8 @@ NUMBERED = re.compile(r"(?:[RXYZAQLGW]|Ar|Het|[ONS]R|NHR|CO2R|COR|CH2R)\d{1,2}")
 #: element -> how dark its text is where texts are coloured; others are nearly black
 STRENGTHS = {"C": 0.62, "H": 0.62, "O": 0.75, "F": 0.45, "S": 0.5, "Cl": 0.55, "P": 0.6, "I": 0.7}
 RAISED = re.compile(r"(?<=Bu)[tnis](?![a-z])|(?<=Pr)[in](?![a-z])|^[+-](?=[A-Z])")
+#: The charge of an ion that has its number, as of Ca2+ and SO42-
+CHARGE = re.compile(r"(?<=Ca|Mg|Zn|Ba|Sr|Sn|Fe|Cu|Mn|Co|Bi|La|Gd|Al)[23]\+$|(?<=[SCP]O[34])[23]-$")
 
 
 @dataclass
@@ -81,6 +93,9 @@ class Style:
     hashes: float = 0.1  # spacing of a hashed wedge
     hash_tapers: bool = True
     dashed: bool = False  # a hashed wedge is a dashed line along the bond
+    dash: float = 0.13  # from the start of one of its dashes to the start of the next
+    dash_share: float = 0.58  # how much of that is ink
+    bold: bool = False  # a wedge to an atom of a chain is a bar as wide at both ends
     bare: bool = False  # hydrogens of O, N, S and the like are not written
     waves: bool = False  # bonds of some carbons without stereo are wavy
     wave: float = 0.16  # half the length of a wave
@@ -93,6 +108,8 @@ class Style:
     sub: float = 0.7  # size of subscripts
     drop: float = 0.3  # how far a subscript sinks, in cap heights
     clear: float = 0.08  # paper kept around glyphs
+    centred: bool = False  # a steep bond meets a text in its middle
+    space: float = 0.5  # behind the number of a salt's partner, in widths of a digit
     methyls: float = 0.0  # share of terminal carbons written CH3
     carbons: float = 0.0  # share of other carbons written C
     chains: bool = False  # every carbon outside rings is written, CH2
@@ -176,8 +193,11 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         wedge=float(rng.uniform(0.12, 0.36)),
         hashes=float(rng.uniform(0.035, 0.2)),
         hash_tapers=u() < 0.7,
-        dashed=u() < 0.18,
-        bare=u() < 0.03,
+        dashed=u() < 0.3,
+        dash=float(rng.uniform(0.09, 0.24)),
+        dash_share=float(rng.uniform(0.45, 0.7)),
+        bold=u() < 0.04,
+        bare=u() < 0.05,
         waves=u() < 0.13,
         wave=float(rng.uniform(0.08, 0.24)),
         dots=u() < 0.5,
@@ -191,8 +211,10 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         clear=float(rng.uniform(0.02, 0.14)),
         methyls=float(rng.choice([0.0, 1.0, 0.5], p=[0.6, 0.32, 0.08])),
         carbons=float(rng.choice([0.0, 0.07, 1.0], p=[0.9, 0.08, 0.02])),
-        chains=u() < 0.06,
-        circles=u() < 0.04,
+        centred=u() < 0.08,
+        space=float(rng.uniform(0.0, 1.2)),
+        chains=u() < 0.09,
+        circles=u() < 0.07,
         circled_charges=u() < 0.1,
         charges_above=u() < 0.15,
         attachment=str(rng.choice(["*", "~", "|"], p=[0.3, 0.6, 0.1])),
@@ -300,8 +322,9 @@ def _levels(text: str, raised: bool = False) -> list[int]:
             levels.append(1)
         else:
             levels.append(0)
-    for found in RAISED.finditer(text):  # Bu with a small t above the line, a charge in front
-        levels[found.start() : found.end()] = [1] * len(found.group())
+    for pattern in (RAISED, CHARGE):  # Bu with a small t above the line, a charge in front
+        for found in pattern.finditer(text):
+            levels[found.start() : found.end()] = [1] * len(found.group())
     if COUNTED.fullmatch(text):
         levels[0] = 0
     if len(text) > 1 and text[0].isdigit() and text[1].isdigit():
@@ -322,6 +345,7 @@ def typeset(
     small = max(int(round(pixels * look.sub)), 5)
     out = Text()
     pen = 0.0
+    is_counted = COUNTED.fullmatch(text.replace("\u2212", "-"))
     for char, level in zip(text, levels, strict=True):
         size = pixels if level == 0 else small
         shift = 0.0 if level == 0 else cap * (look.drop if level < 0 else -0.45)
@@ -330,7 +354,7 @@ def typeset(
         out.items.append((char, size, pen, y))
         h, w = shape.shape
         out.boxes.append((pen + left, y + top, pen + left + w, y + top + h))
-        pen += max(advance, 1.0) * (1.5 if not pen and COUNTED.fullmatch(text) else 1.0)
+        pen += max(advance, 1.0) * (1.0 + look.space if not pen and is_counted else 1.0)
     first, last = out.boxes[anchor], out.boxes[anchor + whole - 1]
     return out.shifted(-(first[0] + last[2]) / 2, 0.0)
 
@@ -620,9 +644,15 @@ def own(mol: Chem.Mol, rng: np.random.Generator, look: Style | None = None) -> D
     for i in range(len(graph.atoms)):
         text, spots = _atom_text(i, plan, neighbours[i], xy, looks[bool(neighbours[i])], rng)
         if text is not None:
-            texts[i] = text.shifted(xy[i, 0], xy[i, 1])
+            at = xy[i].copy()
+            if look.centred and len(neighbours[i]) == 1:
+                x, y = np.abs(xy[neighbours[i][0]] - xy[i])
+                if x < 0.35 * y:
+                    sides = [side for box in text.boxes for side in (box[0], box[2])]
+                    at[0] -= (min(sides) + max(sides)) / 2
+            texts[i] = text.shifted(at[0], at[1])
             if spots is not None:
-                glyphs[i] = spots + xy[i]
+                glyphs[i] = spots + at
 
     pad = 0.6 * scale
     corners = np.array([box for t in texts.values() for box in t.boxes] or [(0.0, 0.0, 0.0, 0.0)])
@@ -1100,6 +1130,8 @@ def _draw_bond(
         half = max(look.wedge * look.bond / 2, line * 1.1)
         if kind == "w":
             w0 = line / 2 * 0.8
+            if look.bold and len(neighbours[j]) < 3:
+                half = w0 = max(0.6 * half, line)
             pen.polygon(
                 [
                     (p[0] + nx * w0, p[1] + ny * w0),
@@ -1109,9 +1141,9 @@ def _draw_bond(
                 ]
             )
         elif kind == "h" and look.dashed:
-            count = max(round(span / (look.hashes * look.bond * 1.3)), 4)
+            count = max(round(span / (look.dash * look.bond)), 4)
             for k in range(count):
-                s, t = k / count, min((k + 0.58) / count, 1.0)
+                s, t = k / count, min((k + look.dash_share) / count, 1.0)
                 pen.line(
                     (p[0] + (q[0] - p[0]) * s, p[1] + (q[1] - p[1]) * s),
                     (p[0] + (q[0] - p[0]) * t, p[1] + (q[1] - p[1]) * t),
