@@ -356,7 +356,7 @@ def state_of(path: Path) -> fit.State:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "Gaze", lambda size=None: Gaze(size or SMALL))
-    monkeypatch.setattr(fit, "held_out", lambda settings: {})
+    monkeypatch.setattr(fit, "held_out", lambda settings, device: {})
 
 
 @pytest.mark.usefixtures("small")
@@ -445,21 +445,18 @@ def test_what_is_read_wrongly_is_drawn_more() -> None:
 def test_smaller_weights_grow_without_a_change(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     batch = batch_of(data)
-    old = Gaze(Size(**{**vars(SMALL), "fine_blocks": 1})).eval()
-    torch.nn.init.zeros_(old.closer.weight)
+    fewer = Size(**{**vars(SMALL), "fine_blocks": 1, "dilations": SMALL.dilations[:1]})
+    smaller = Gaze(fewer).eval()
+    more = Size(**{**vars(SMALL), "fine_blocks": 3, "dilations": (*SMALL.dilations[:1], 4, 1)})
+    grown = Gaze(more).eval()
+    fit.save_weights(smaller, tmp_path / "smaller")
+    fit.grow(grown, fit.load_model(tmp_path / "smaller"))
+    assert len(grown.encoder.fine) == len(grown.encoder.coarse) == 3
     with torch.no_grad():
-        want = old(batch)[0]
-    state = {
-        k.replace("encoder.fine.0.", "encoder.fine."): v
-        for k, v in old.state_dict().items()
-        if not k.startswith(fit.GROWN)
-    }
-    size = {k: v for k, v in vars(SMALL).items() if k != "fine_blocks"}
-    fit.save(state, tmp_path / "old", {"size": json.dumps(size)})
-    grown = fit.load_model(tmp_path / "old")
-    assert len(grown.encoder.fine) == 2
-    with torch.no_grad():
-        assert torch.allclose(grown(batch)[0], want, atol=1e-5)
+        assert torch.allclose(grown(batch)[0], smaller(batch)[0], atol=0.03)  # saved as halves
+    other = Gaze(Size(**{**vars(SMALL), "hidden": SMALL.hidden + 8}))
+    with pytest.raises(ValueError, match="of another size"):
+        fit.grow(other, smaller)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,130 +1,257 @@
 """Train for some minutes on a lent machine with a GPU that nothing can be fetched from.
 
     python tools/gpu.py pack --data patent.smi.gz stereo.smi.gz general.smi.gz   # here: makes far/
-    python tools/gpu.py run --minutes 9 --out DIR                          # there, again and again
+    python tools/gpu.py run --until 540 --out DIR                          # there, again and again
 
-``far/`` (ignored by git) holds what the other machine lacks: molecules, fonts and RDKit's wheel.
-With the repository's own files it must stay under 64 MiB. A run starts from the repository's
-weights, or goes on from its last state where the machine still has it. Every two minutes the mean
-of the weights is written to DIR in half precision. ``--device cpu`` rehearses it without a GPU.
+``far/`` (ignored by git) holds what the other machine lacks: molecules, fonts, RDKit, Indigo, and
+the ImageNet weights of the backbone of ``i2s``. With the repository's own files it must stay under
+64 MiB. Drawing is what takes the time there, so both readers learn at once, ``gaze`` from the
+repository's weights and ``i2s`` from the beginning, or go on from their last state where the
+machine still has it. Every two minutes the means of the weights, in half precision, and the logs
+are written to DIR, a large file in parts. ``--device cpu`` rehearses it without a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FAR = ROOT / "far"
+ARCHIVE, BACKBONE = FAR / "far.tar.xz", FAR / "backbone.safetensors"
 LIMIT = 64 * 2**20  # bytes that travel
-LINES = 160_000  # molecules of each file
-FONTS = 4 * 2**20  # bytes
-PLATFORMS = tuple(f"manylinux{age}_x86_64" for age in ("_2_28", "_2_27", "_2_17", "2014"))
+LINES = 150_000  # molecules of each file
+FONTS = 20 * 2**20  # bytes of fonts
+PART = 15 * 2**20  # bytes of a file that comes back
+KEEP = 120  # seconds between saves to the folder that comes back
+ENDING = 25  # seconds that saving takes at the end
+PLATFORMS = tuple(f"manylinux{age}_x86_64" for age in ("_2_28", "_2_27", "_2_17", "2014", "1"))
+PACKAGES = ("rdkit", "epam.indigo")
+
+# prints the libraries that training loads, each by its name without what a build adds to it
+LOADED = """
+import molgaze.train.fit, molgaze.train.i2s.fit, indigo.renderer
+from indigo import Indigo
+indigo.renderer.IndigoRenderer(Indigo())
+print("\\n".join({line.split()[-1].rsplit("/", 1)[-1] for line in open("/proc/self/maps")
+                  if ".so" in line}))
+"""
+
+
+# --- here: what travels ---
 
 
 def pack(data: list[Path], python: str) -> None:
-    """Put molecules, fonts and RDKit's wheel into FAR.
+    """Put molecules, fonts, packages and the backbone's ImageNet weights into FAR.
 
     Raises:
         SystemExit: more than LIMIT would travel.
     """
     from molgaze.train.draw import fonts, usual_fonts  # noqa: PLC0415
+    from molgaze.train.fit import save  # noqa: PLC0415
+    from molgaze.train.i2s.model import Backbone  # noqa: PLC0415
 
     shutil.rmtree(FAR, ignore_errors=True)
-    (FAR / "fonts").mkdir(parents=True)
+    FAR.mkdir()
     dice = random.Random(0)
-    for path in data:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            smiles = [line.split()[0] for line in lines if line.strip()]
-        chosen = dice.sample(smiles, min(LINES, len(smiles)))
-        with gzip.open(FAR / path.name, "wt", encoding="utf-8") as out:
-            out.write("\n".join(chosen) + "\n")
-    room = FONTS
-    for font in dict.fromkeys((*usual_fonts(), *dice.sample(fonts(), len(fonts())))):
-        size = Path(font).stat().st_size
-        if size <= room:
-            shutil.copy(font, FAR / "fonts")
-            room -= size
-    download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
-    download += ["--python-version", python, "--implementation", "cp", "-d", str(FAR / "wheels")]
-    for platform in PLATFORMS:
-        download += ["--platform", platform]
-    subprocess.run([*download, "rdkit"], check=True)
-    tracked = subprocess.run(
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("data", "fonts", "site"):
+            (folder / part).mkdir()
+        for path in data:
+            with gzip.open(path, "rt", encoding="utf-8") as lines:
+                smiles = [line.split()[0] for line in lines if line.strip()]
+            chosen = sorted(dice.sample(smiles, min(LINES, len(smiles))))
+            named = folder / "data" / path.name.removesuffix(".gz")
+            named.write_text("\n".join(chosen) + "\n")
+        room = FONTS
+        for font in dict.fromkeys((*usual_fonts(), *dice.sample(fonts(), len(fonts())))):
+            size = Path(font).stat().st_size
+            if size <= min(room, 2**20):
+                shutil.copy(font, folder / "fonts")
+                room -= size
+        _packages(folder / "site", python)
+        with tarfile.open(ARCHIVE, "w:xz", preset=7) as archive:
+            for part in ("data", "fonts", "site"):
+                archive.add(folder / part, part)
+    backbone = Backbone()
+    backbone.load_imagenet()
+    halves = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in backbone.state_dict().items()
+    }
+    save(halves, BACKBONE, {})
+    listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split("\0")
-    files = [ROOT / name for name in tracked if name]
-    files += [path for path in FAR.rglob("*") if path.is_file()]
-    total = sum(path.stat().st_size for path in files if path.is_file())
+    )
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    total = sum(path.stat().st_size for path in (*files, ARCHIVE, BACKBONE) if path.is_file())
     print(f"{total / 2**20:.1f} of {LIMIT / 2**20:.0f} MiB")
     if total > LIMIT:
         raise SystemExit("too much to travel: take fewer LINES or FONTS")
 
 
+def _packages(site: Path, python: str) -> None:
+    """Install what of PACKAGES training loads, for another Python."""
+    found = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True)
+    loaded = {name.split("-")[0].split(".")[0] for name in found.stdout.decode().split()}
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:"]
+    install += ["--python-version", python, "--implementation", "cp", "--target", str(site)]
+    for platform in PLATFORMS:
+        install += ["--platform", platform]
+    subprocess.run([*install, *PACKAGES], check=True)
+    shutil.rmtree(site / "rdkit" / "Contrib")
+    for path in list(site.rglob("*")):
+        is_library = ".so" in path.suffixes and path.is_file()
+        if is_library and path.name.split("-")[0].split(".")[0] not in loaded:
+            path.unlink()
+
+
+# --- there: training ---
+
+
+@dataclass
+class Run:
+    """A reader that learns: its name, the command, and the folder of its state."""
+
+    name: str
+    command: list[str]
+    state: Path
+
+
+def runs(args: argparse.Namespace, far: Path, env: dict[str, str]) -> list[Run]:
+    """The readers that are to learn."""
+    python = [sys.executable, "-m"]
+    data = [str(far / "data" / f"{name}.smi") for name in args.data]
+    common = ["--data", *data, "--device", args.device, "--minutes", str(args.total)]
+    common += ["--cool", str(args.cool), "--save-minutes", "1.5", "--check-minutes", "3"]
+    found = []
+    if "gaze" in args.readers:
+        state = args.state / "gaze"
+        command = [*python, "molgaze.train.fit", *common, "--out", str(state)]
+        command += ["--weights", str(ROOT / "weights" / "gaze.safetensors")]
+        command += ["--shares", *map(str, args.shares), "--batch", str(args.batch)]
+        command += ["--rate", str(args.rate), "--workers", str(args.workers)]
+        found.append(Run("gaze", [*command, "--echo", str(args.echo)], state))
+    if "i2s" in args.readers:
+        state, start = args.state / "i2s", args.state / "i2s-start.safetensors"
+        if not start.exists():
+            subprocess.run([sys.executable, "-c", START, BACKBONE, start], env=env, check=True)
+        command = [*python, "molgaze", "i2s", "train", *common, "--out", str(state)]
+        command += ["--weights", str(start), "--unfreeze", "--batch", str(args.i2s_batch)]
+        command += ["--rate", str(args.i2s_rate), "--backbone-rate", "0.5", "--grow", "60000"]
+        command += ["--workers", str(args.i2s_workers), "--echo", str(args.i2s_echo)]
+        found.append(Run("i2s", command, state))
+    return found
+
+
 def run(args: argparse.Namespace) -> None:
-    """Install what was carried, train, and keep the newest mean of the weights in args.out."""
-    site = Path("/tmp/molgaze-site")
-    if not site.exists() and list((FAR / "wheels").glob("*.whl")) and args.device == "cuda":
-        install = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
-        wheels = [str(path) for path in (FAR / "wheels").glob("*.whl")]
-        subprocess.run([*install, "--target", str(site), *wheels], check=True)
-    shutil.copytree(FAR / "fonts", Path.home() / ".fonts", dirs_exist_ok=True)
-    paths = [str(ROOT / "src"), str(site), os.environ.get("PYTHONPATH", "")]
+    """Unpack what was carried, train, and keep the newest means of the weights in args.out."""
+    end = time.monotonic() + args.until
+    far = Path("/tmp/molgaze-far")
+    if not far.exists():
+        with tarfile.open(ARCHIVE) as archive:
+            archive.extractall(far, filter="data")
+        shutil.copytree(far / "fonts", Path.home() / ".fonts", dirs_exist_ok=True)
+    paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    if args.device == "cuda" or args.site:
+        paths.insert(1, str(far / "site"))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    data = sorted(str(path) for path in FAR.glob("*.smi.gz"))
-    command = [sys.executable, "-m", "molgaze.train.fit", "--data", *data, "--out", str(args.state)]
-    command += ["--weights", str(ROOT / "weights" / "gaze.safetensors"), "--device", args.device]
-    command += [
-        "--batch",
-        str(args.batch),
-        "--workers",
-        str(args.workers),
-        "--rate",
-        str(args.rate),
-    ]
-    command += ["--minutes", str(args.total), "--cool", str(args.cool), "--save-minutes", "1.5"]
-    command += ["--check-minutes", "5"]
+    env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     args.out.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + 60 * args.minutes
-    kept = 0.0
-    with subprocess.Popen(command, env=env) as training:
-        while training.poll() is None and time.monotonic() < end:
-            time.sleep(2)
-            if time.monotonic() - kept > 120:
-                kept = time.monotonic()
-                keep(args, env)
-        if training.poll() is None:
-            training.send_signal(signal.SIGTERM)  # it saves, then ends
-    keep(args, env)
-    sys.exit(training.returncode)
+    args.state.mkdir(parents=True, exist_ok=True)
+    # every tensor that a drawing process hands over is an open file
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    readers = runs(args, far, env)
+    training = [subprocess.Popen(reader.command, env=env) for reader in readers]
+    kept = told = time.monotonic()
+    while any(t.poll() is None for t in training) and time.monotonic() < end - ENDING:
+        time.sleep(1)
+        if time.monotonic() - told > args.tell:
+            told = time.monotonic()
+            for reader in readers:
+                tell(reader)
+        if time.monotonic() - kept > KEEP:
+            kept = time.monotonic()
+            for reader in readers:
+                keep(reader, args.out, env)
+    for process in training:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)  # it saves, then ends
+    codes = [process.wait() for process in training]
+    for reader in readers:
+        keep(reader, args.out, env)
+        tell(reader)
+    print("exit codes", codes, flush=True)
+    sys.exit(max(map(abs, codes)))
 
 
-KEEP = """
-import shutil, sys
+START = """
+import sys
 from pathlib import Path
-from molgaze.train import fit
-run, out = Path(sys.argv[1]), Path(sys.argv[2])
-found = fit.weights_of(run)
-if found.exists():
-    fit.save_weights(fit.load_model(found), out / "gaze.safetensors", name="gaze")
-    if (run / "log.jsonl").exists():
-        shutil.copy(run / "log.jsonl", out)
+import torch
+from molgaze.train.fit import load
+from molgaze.train.i2s.model import I2S, save_weights
+torch.manual_seed(0)
+model = I2S()
+tensors, _ = load(Path(sys.argv[1]))
+model.backbone.load_state_dict({k: v.float() if v.is_floating_point() else v
+                                for k, v in tensors.items()})
+save_weights(model, Path(sys.argv[2]))
 """
 
+MEAN = {
+    "gaze": """
+import sys
+from pathlib import Path
+from molgaze.train import fit
+found = fit.weights_of(Path(sys.argv[1]))
+fit.save_weights(fit.load_model(found), Path(sys.argv[2]), name="gaze")
+""",
+    "i2s": """
+import sys
+from pathlib import Path
+from molgaze.train.i2s.model import load_model, save_weights
+save_weights(load_model(Path(sys.argv[1])), Path(sys.argv[2]))
+""",
+}
 
-def keep(args: argparse.Namespace, env: dict[str, str]) -> None:
-    """Write the mean of the weights, in half precision, and the log to args.out."""
-    subprocess.run(
-        [sys.executable, "-c", KEEP, str(args.state), str(args.out)], env=env, check=False
-    )
+
+def keep(reader: Run, out: Path, env: dict[str, str]) -> None:
+    """Write the mean of the weights, in half precision and in parts, and the log to out."""
+    if not list(reader.state.glob("*.safetensors")):
+        return
+    whole = reader.state.with_name(f"{reader.name}-half.safetensors")
+    command = [sys.executable, "-c", MEAN[reader.name], str(reader.state), str(whole)]
+    if subprocess.run(command, env=env, check=False).returncode == 0:
+        content = whole.read_bytes()
+        for i in range(0, len(content), PART):
+            part = out / f"{reader.name}.safetensors.{i // PART}"
+            part.write_bytes(content[i : i + PART])
+    if (reader.state / "log.jsonl").exists():
+        shutil.copy(reader.state / "log.jsonl", out / f"{reader.name}-log.jsonl")
+
+
+def tell(reader: Run) -> None:
+    """Print the newest line of a reader's log."""
+    log = reader.state / "log.jsonl"
+    if log.exists():
+        row = json.loads(log.read_text().splitlines()[-1])
+        print(reader.name, json.dumps(row), flush=True)
 
 
 def main() -> None:
@@ -138,19 +265,25 @@ def main() -> None:
     )
     packing.set_defaults(call=lambda a: pack(a.data, a.python))
     running = commands.add_parser("run", help="train on the other machine")
-    running.add_argument(
-        "--minutes", type=float, default=9.0, help="of this call; default %(default)s"
-    )
-    running.add_argument(
-        "--total", type=float, default=12.0, help="of all calls; default %(default)s"
-    )
-    running.add_argument("--cool", type=float, default=4.0, help="of them, the fall of the rate")
+    running.add_argument("--readers", nargs="+", choices=("gaze", "i2s"), default=["gaze", "i2s"])
+    running.add_argument("--until", type=float, default=570.0, help="seconds of this call")
+    running.add_argument("--total", type=float, default=11.5, help="minutes of all calls, learning")
+    running.add_argument("--cool", type=float, default=5.5, help="of them, the fall of the rate")
     running.add_argument("--out", type=Path, required=True, help="folder for what comes back")
     running.add_argument("--state", type=Path, default=Path("/tmp/molgaze-run"))
     running.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    running.add_argument("--batch", type=int, default=256, help="medium pictures a step")
-    running.add_argument("--rate", type=float, default=2e-3, help="learning rate")
-    running.add_argument("--workers", type=int, default=15, help="drawing processes")
+    running.add_argument("--site", action="store_true", help="the carried packages, on a CPU too")
+    running.add_argument("--tell", type=float, default=30.0, help="seconds between lines")
+    running.add_argument("--data", nargs="+", default=["patent", "stereo", "general"])
+    running.add_argument("--shares", type=float, nargs="+", default=[0.34, 0.40, 0.26])
+    running.add_argument("--batch", type=int, default=256, help="medium pictures a step of gaze")
+    running.add_argument("--rate", type=float, default=1.5e-3, help="of gaze")
+    running.add_argument("--workers", type=int, default=11, help="processes that draw for gaze")
+    running.add_argument("--echo", type=int, default=5, help="most uses of a picture")
+    running.add_argument("--i2s-batch", type=int, default=256, help="pictures a step of i2s")
+    running.add_argument("--i2s-rate", type=float, default=1e-3, help="of i2s")
+    running.add_argument("--i2s-workers", type=int, default=4, help="processes that draw for i2s")
+    running.add_argument("--i2s-echo", type=int, default=6, help="most uses of a picture")
     running.set_defaults(call=run)
     args = parser.parse_args()
     args.call(args)

@@ -42,6 +42,7 @@ from ..files import whole
 from ..sites import CELL, Sites, padded, sites
 from .corpus import Corpus
 from .draw import Drawing
+from .echo import echoed
 from .lessons import KINDS, SHARES, drawn
 from .model import Batch, Gaze, Loss, Size, loss
 from .options import add_options
@@ -49,6 +50,7 @@ from .spoil import spoil
 
 MAX_TOKENS = 320
 WARM_UP = 300  # steps until the rate is reached
+SHELF = 576  # pictures that are sorted by the length of their walks, in each drawing process
 KEPT = 1500  # drawings that wait to be spoiled again, in each drawing process
 AGAIN = 0.6  # share of the pictures that are a drawing spoiled once more
 UNSPOILED = 100_000  # pictures over which the spoiling grows, where nothing was learned before
@@ -86,6 +88,9 @@ class Settings:
     """Share of the steps of a walk for which the attention is taught; fewer are faster."""
     workers: int = 1
     """Processes that draw pictures beside each process that learns."""
+    echo: int = 1
+    """How often a picture is learnt from, at most, while new ones are still being drawn: for a GPU,
+    which learns faster than processors draw."""
     seed: int = 0
     """Seed of all random numbers."""
     device: str = "cpu"
@@ -264,13 +269,17 @@ class Pictures(IterableDataset[Batch]):
                 if spoiled is not None:
                     return spoiled
 
-        shelf = [shown() for _ in range(24 * self.settings.batch)]
+        size = self.settings.batch
+        full = max(SHELF, 6 * size)
+        shelf = [shown() for _ in range(size)]  # the first batch is wanted soon
         while True:
-            parts = portions(shelf, self.settings.batch)
+            parts = portions(shelf, size)
+            growth = 2 if 2 * len(shelf) <= full else 1
             shelf = []
             for k in rng.permutation(len(parts)):
                 yield collate(parts[k])
-                shelf += [shown() for _ in parts[k]]  # the next fills as this one empties
+                # the next fills as this one empties
+                shelf += [shown() for _ in range(growth * len(parts[k]))]
 
 
 # --- the run ---
@@ -284,11 +293,15 @@ def fast_bf16(cuda: bool) -> bool:
 def average(mean: Gaze, model: Gaze, step: int) -> None:
     """Move the exponential moving average of weights and buffers towards the model."""
     decay = min(0.998, (1 + step) / (20 + step))
+    pairs = list(zip(mean.state_dict().values(), model.state_dict().values(), strict=True))
     with torch.no_grad():
-        for a, b in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
-            if a.is_floating_point():
-                a.lerp_(b, 1 - decay)
-            else:
+        torch._foreach_lerp_(
+            [a for a, _ in pairs if a.is_floating_point()],
+            [b for a, b in pairs if a.is_floating_point()],
+            1 - decay,
+        )
+        for a, b in pairs:
+            if not a.is_floating_point():
                 a.copy_(b)
 
 
@@ -308,8 +321,6 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def load_model(*paths: Path) -> Gaze:
     """The averaged weights of a run or of exported weights, ready to read with; of several with one
     past, the mean of them, normalisation included.
-
-    A smaller network's weights fit: the parts that it lacks begin as the identity.
     """
     models = [_load_model(path) for path in paths]
     mean = models[0]
@@ -321,26 +332,38 @@ def load_model(*paths: Path) -> Gaze:
     return mean
 
 
-GROWN = ("encoder.fine.1.", "encoder.sharp.", "closer.")  # what the first networks had not
-
-
 def _load_model(path: Path) -> Gaze:
     tensors, metadata = load(path)
     size = json.loads(metadata["size"])
     model = Gaze(Size(**{**size, "dilations": tuple(size["dilations"])}))
     prefix = "mean." if any(k.startswith("mean.") for k in tensors) else ""
-    chosen = {
-        re.sub(r"^encoder\.fine\.(first|second)", r"encoder.fine.0.\1", k.removeprefix(prefix)): (
-            v.float() if v.is_floating_point() else v
-        )
-        for k, v in tensors.items()
-        if k.startswith(prefix)
-    }
-    missing, unknown = model.load_state_dict(chosen, strict=False)
-    lacking = [name for name in missing if not name.startswith(GROWN)]
-    if lacking or unknown:
-        raise ValueError(f"{path}: not weights of this network: {(lacking + unknown)[0]}")
+    missing, unknown = model.load_state_dict(
+        {
+            k.removeprefix(prefix): v.float() if v.is_floating_point() else v
+            for k, v in tensors.items()
+            if k.startswith(prefix)
+        },
+        strict=False,
+    )
+    if missing or unknown:
+        raise ValueError(f"{path}: not weights of this network: {(missing + unknown)[0]}")
     return model.eval()
+
+
+def grow(model: Gaze, smaller: Gaze) -> None:
+    """Give a network the weights of one that has fewer blocks, or as many, and read as it does: a
+    new block begins as the identity.
+
+    Raises:
+        ValueError: they differ in more than the number of blocks.
+    """
+    try:
+        missing, unknown = model.load_state_dict(smaller.state_dict(), strict=False)
+    except RuntimeError as err:
+        raise ValueError(f"weights of a network of another size: {err}") from err
+    odd = unknown + [name for name in missing if not re.match(r"encoder\.(fine|coarse)\.", name)]
+    if odd:
+        raise ValueError(f"weights of another network: {odd[0]}")
 
 
 def weights_of(run: Path) -> Path:
@@ -396,6 +419,9 @@ class State:
 
     step: int = 0
     seen: int = 0
+    """Pictures learnt from, each as often as it was."""
+    drawn: int = 0
+    """Different ones."""
     minutes: float = 0.0
     """At constant rate."""
     cooled: float = 0.0
@@ -438,7 +464,7 @@ def fit(settings: Settings) -> Path:
         mean.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("mean.")})
     else:
         if settings.weights:
-            model.load_state_dict(load_model(settings.weights).state_dict())
+            grow(model, load_model(settings.weights))
         mean.load_state_dict(model.state_dict())
     names = {id(p): n for n, p in model.named_parameters()}
     optimiser = _optimiser(model, settings.rate)
@@ -462,15 +488,16 @@ def fit(settings: Settings) -> Path:
 
     shares = torch.tensor(state.shares).share_memory_()  # type: ignore[no-untyped-call]
     harm = torch.tensor([spoiling()]).share_memory_()  # type: ignore[no-untyped-call]
-    pictures = Pictures(settings, settings.seed + 7919 * state.step + 104729 * rank, shares, harm)
+    drawing = Pictures(settings, settings.seed + 7919 * state.step + 104729 * rank, shares, harm)
     loader: DataLoader[Batch] = DataLoader(
-        pictures,
+        drawing,
         batch_size=None,
         num_workers=settings.workers,
         pin_memory=cuda,
         prefetch_factor=4 if settings.workers else None,
     )
-    held = held_out(settings) if rank == 0 else {}
+    pictures = iter(loader)  # its processes begin to draw
+    held = held_out(settings, device) if rank == 0 else {}
     log = settings.out / "log.jsonl"
     settings.out.mkdir(parents=True, exist_ok=True)
     bar = tqdm(disable=rank > 0 or None, unit=" pictures", initial=state.seen, file=sys.stderr)
@@ -490,7 +517,7 @@ def fit(settings: Settings) -> Path:
             kept, path, {"size": json.dumps(asdict(model.size)), "state": json.dumps(asdict(state))}
         )
 
-    for batch in loader:
+    for batch, is_new in echoed(pictures, settings.echo, state.step, lambda b: b.to(device)):
         now = time.monotonic()
         # all processes must stop, check and save at the same step: rank 0's clock counts
         clock = torch.tensor([(now - (before or now)) / 60, float(stop.asked), *shares])
@@ -517,13 +544,14 @@ def fit(settings: Settings) -> Path:
             for group in optimiser.param_groups:
                 group["lr"] = settings.rate * rate
             with amp:
-                cost: Loss = wrapped(batch.to(device))
+                cost: Loss = wrapped(batch)
             optimiser.zero_grad(set_to_none=True)
             cost.total.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             state.step += 1
             state.seen += len(batch.tokens) * world
+            state.drawn += len(batch.tokens) * world * is_new
             average(mean, model, state.step)
             recent.append(torch.stack([getattr(cost, f.name).detach() for f in fields(Loss)]))
             bar.update(len(batch.tokens) * world)
@@ -534,6 +562,7 @@ def fit(settings: Settings) -> Path:
             row: dict[str, object] = {
                 "step": state.step,
                 "seen": state.seen,
+                "drawn": state.drawn,
                 "minutes": round(state.minutes + state.cooled, 2),
                 "rate": round(settings.rate * rate, 6),
             }
@@ -600,7 +629,7 @@ class Trainer(torch.nn.Module):
         return loss(self.model, batch, self.settings.jitter, self.settings.share)
 
 
-def held_out(settings: Settings, count: int = 32) -> dict[str, list[Batch]]:
+def held_out(settings: Settings, device: str = "cpu", count: int = 32) -> dict[str, list[Batch]]:
     """So many pictures of each kind, of molecules that training never sees, spoiled in full."""
     rng = np.random.default_rng(12345)
     molecules = Corpus(settings.data, 12345, held_out=True, pool=32, uses=1)
@@ -613,7 +642,7 @@ def held_out(settings: Settings, count: int = 32) -> dict[str, list[Batch]]:
                 shelf.append(shown)
         shelf.sort(key=lambda e: len(e.tokens))
         half = count // 2
-        held[kind] = [collate(shelf[:half]), collate(shelf[half:])]
+        held[kind] = [collate(shelf[:half]).to(device), collate(shelf[half:]).to(device)]
     return held
 
 

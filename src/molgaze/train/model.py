@@ -36,13 +36,13 @@ class Size:
     """Channels at stride 2."""
     fine: int = 64
     """Channels at stride 4."""
-    fine_blocks: int = 2
+    fine_blocks: int = 3
     """Residual blocks at stride 4."""
     sharp: int = 32
     """Channels at stride 4 that are read round the place, beside the features of its cell."""
     coarse: int = 128
     """Channels at stride 8."""
-    dilations: tuple[int, ...] = (1, 2, 4, 2, 1)
+    dilations: tuple[int, ...] = (1, 2, 4, 2, 1, 4, 1)
     """One residual block at stride 8 for each."""
     features: int = 256
     attention: int = 96
@@ -143,13 +143,12 @@ class Sparse(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions beside the identity; the first may reach farther."""
+    """Two 3x3 convolutions beside the identity, as which it begins; the first may reach farther."""
 
-    def __init__(self, width: int, is_grown: bool = False) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = Sparse(9, width, width), Sparse(9, width, width)
-        if is_grown:  # begins as the identity
-            nn.init.zeros_(self.second.norm.weight)
+        nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor, wide: Tensor, near: Tensor) -> Tensor:
         return F.relu(x + self.second(F.relu(self.first(x, wide)), near))
@@ -165,7 +164,7 @@ class Encoder(nn.Module):
         self.dilations = size.dilations
         self.stem = Sparse(16, 1, size.stem)
         self.down4 = Sparse(16, size.stem, size.fine)
-        self.fine = nn.ModuleList(Residual(size.fine, k > 0) for k in range(size.fine_blocks))
+        self.fine = nn.ModuleList(Residual(size.fine) for _ in range(size.fine_blocks))
         self.sharp = nn.Linear(size.fine, size.sharp)
         self.down8 = Sparse(16, size.fine, size.coarse)
         self.coarse = nn.ModuleList(Residual(size.coarse) for _ in size.dilations)
@@ -215,9 +214,6 @@ class Location(nn.Module):
         near = (offset.abs() <= self.reach).all(-1)  # False for NaN
         x, y = torch.where(near[..., None], offset, 0.0).long().unbind(-1)
         index = (kind * self.side + y + self.reach) * self.side + x + self.reach
-        if index.is_cuda:  # there, a wait for how many are near costs more than the look-up
-            tables = F.pad(self.tables, (0, 0, 0, 1))  # a last row of zeros, for far ones
-            return F.embedding(torch.where(near, index, len(self.tables)), tables)
         # most pairs are far apart: look up the others only
         flat = near.flatten().nonzero()[:, 0]
         found = F.embedding(index.flatten()[flat], self.tables)
@@ -344,7 +340,11 @@ class Gaze(nn.Module):
         here = torch.einsum("bste,ts->bte", seen, past)
         token = self.embedding(batch.tokens[:, :-1])
         given = torch.cat([context, here, token, self.motion(place, before)], -1)
-        hidden, _ = self.gru(given)  # (B, T, H)
+        kind = given.device.type
+        # on CUDA autocast takes fp16 for it, whatever it is told; small slopes vanish in fp16
+        mixed = torch.is_autocast_enabled(kind) and kind != "cuda"
+        with torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=mixed):
+            hidden, _ = self.gru(given.float())  # (B, T, H)
         logits = self.words(hidden, context)
 
         if share < 1:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ..echo import echoed
 from ..fit import LEAST_RATE, Stop, fast_bf16, load, note, save
 from .features import Store
 from .feed import Batch, Molecules, Pictures, held_out, limit
@@ -78,6 +79,9 @@ class Settings:
     """Drawn pictures over which the longest SMILES grows from 20 characters to 70."""
     uses: int = 4
     """How often the features of a picture are learnt from, if the backbone is frozen."""
+    echo: int = 1
+    """How often a picture is learnt from, at most, while new ones are still being drawn, if the
+    backbone is trained: for a GPU, which learns faster than processors draw."""
     store: float = 20.0
     """Gigabytes of features that are kept; 8,000 pictures take one."""
     weight: float = 0.5
@@ -160,6 +164,7 @@ def fit(settings: Settings) -> Path:
         pin_memory=cuda,
         prefetch_factor=4 if settings.workers else None,
     )
+    drawing = iter(loader)  # its processes begin to draw
     held = {
         most: [_with_features(batch.to(settings.device), eyes) for batch in batches]
         for most, batches in held_out(settings.data, size, HELD, settings.longest).items()
@@ -184,7 +189,7 @@ def fit(settings: Settings) -> Path:
                 kept[f"optimiser.{name}.second"] = optimiser.state[p]["exp_avg_sq"]
         save(kept, path, {**card(model), "state": json.dumps(asdict(state))})
 
-    for batch in _batches(loader, eyes, store, settings, state):
+    for batch in _batches(drawing, eyes, store, settings, state):
         now = time.monotonic()
         spent = (now - (before or now)) / 60
         before = now
@@ -245,7 +250,7 @@ def fit(settings: Settings) -> Path:
 
 
 def _batches(
-    loader: DataLoader[Batch],
+    drawing: Iterator[Batch],
     eyes: Backbone | None,
     store: Store | None,
     settings: Settings,
@@ -253,10 +258,12 @@ def _batches(
 ) -> Iterator[Batch]:
     """Each drawn batch, and after it others of which the features are kept."""
     rng = np.random.default_rng([settings.seed, 3, state.step])
-    for drawn in loader:
-        state.drawn += len(drawn.tokens)
-        state.refused = dict(Counter(state.refused) + Counter(drawn.refused))
-        fresh = _with_features(drawn.to(settings.device), eyes)
+    uses = settings.echo if eyes is None else 1
+    for drawn, is_new in echoed(drawing, uses, state.step, lambda b: b.to(settings.device)):
+        if is_new:
+            state.drawn += len(drawn.tokens)
+            state.refused = dict(Counter(state.refused) + Counter(drawn.refused))
+        fresh = _with_features(drawn, eyes)
         yield fresh
         if store is not None:
             store.add(fresh)
@@ -275,11 +282,15 @@ def _with_features(batch: Batch, eyes: Backbone | None) -> Batch:
 def average(mean: I2S, model: I2S, step: int) -> None:
     """Move the exponential moving mean of weights and buffers towards the model."""
     decay = min(MEAN, (1 + step) / (20 + step))
+    pairs = list(zip(mean.state_dict().values(), model.state_dict().values(), strict=True))
     with torch.no_grad():
-        for a, b in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
-            if a.is_floating_point():
-                a.lerp_(b, 1 - decay)
-            else:
+        torch._foreach_lerp_(
+            [a for a, _ in pairs if a.is_floating_point()],
+            [b for a, b in pairs if a.is_floating_point()],
+            1 - decay,
+        )
+        for a, b in pairs:
+            if not a.is_floating_point():
                 a.copy_(b)
 
 
