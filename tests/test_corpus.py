@@ -143,3 +143,81 @@ def test_hydrogens_inside_rings_are_laid_out() -> None:
     assert mol.GetNumAtoms() > mol.GetNumHeavyAtoms() + 3
     assert corpus.layout(mol, rng, coordgen=1.0)
     assert drawn_back(mol) == Chem.CanonSmiles(smiles)
+
+
+@pytest.mark.parametrize("later", [0.0, 1.0])
+def test_hydrogens_are_laid_out_with_the_rest_or_later(
+    later: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is laid out later has shorter bonds; the molecule stays the same."""
+    monkeypatch.setattr(corpus, "ADDED_LATER", later)
+    smiles = "C[C@H]1CC[C@H]2[C@@H]3CCC[C@@H]3CC[C@H]2C1"
+    rng = np.random.default_rng(3)
+    mol = corpus.stereocentres_with_hydrogens(Chem.MolFromSmiles(smiles), rng, 1.0)
+    atoms = [a.GetAtomicNum() for a in mol.GetAtoms()]
+    for _ in range(20):
+        assert corpus.layout(mol, rng, coordgen=0.0)
+        assert [a.GetAtomicNum() for a in mol.GetAtoms()] == atoms
+        assert drawn_back(mol) == Chem.CanonSmiles(smiles)
+        xy = mol.GetConformer().GetPositions()[:, :2]
+        lengths = [
+            float(np.linalg.norm(xy[b.GetBeginAtomIdx()] - xy[b.GetEndAtomIdx()]))
+            for b in mol.GetBonds()
+            if 1 in (b.GetBeginAtom().GetAtomicNum(), b.GetEndAtom().GetAtomicNum())
+        ]
+        assert lengths
+        assert (max(lengths) < 1.1) == bool(later)
+
+
+def test_hydrogens_are_drawn_at_every_stereocentre_or_where_rings_meet() -> None:
+    mol = Chem.MolFromSmiles("O[C@H]1CC[C@@H]2CCCC[C@H]2C1")
+    counts = {
+        corpus.stereocentres_with_hydrogens(mol, np.random.default_rng(s), 1.0).GetNumAtoms()
+        - mol.GetNumAtoms()
+        for s in range(20)
+    }
+    assert counts == {2, 3}
+
+
+def test_cubanes_are_cages() -> None:
+    for smiles in ("C12C3C4C1C5C2C3C45", "OC12C3C4C5C3C1C5C24", "C12C3C1C1C2C31"):
+        mol = Chem.MolFromSmiles(smiles)
+        assert cages.bridged(mol)
+        assert cages.draw_in_space(mol, np.random.default_rng(0))
+        assert drawn_back(mol) == Chem.MolToSmiles(mol)
+
+
+def test_cages_of_every_make_are_drawn_in_space() -> None:
+    rng = np.random.default_rng(5)
+    drawn = 0
+    for _ in range(40):
+        mol = cages.cage(rng)
+        assert mol is not None
+        if cages.draw_in_space(mol, rng):
+            drawn += 1
+            assert drawn_back(mol) == Chem.MolToSmiles(mol)
+    assert drawn > 30
+
+
+def test_of_two_bonds_that_cross_one_is_interrupted() -> None:
+    places = np.array([(10.0, 50.0), (90.0, 50.0), (50.0, 10.0), (50.0, 90.0), (90.0, 90.0)])
+    bonds = [(0, 1, "-"), (2, 3, "-"), (3, 4, "-"), (1, 4, "-")]
+    whole = np.zeros((100, 100), np.uint8)
+    for a, b, _ in bonds:
+        (x, y), (u, v) = places[a].astype(int), places[b].astype(int)
+        whole[min(y, v) - 1 : max(y, v) + 2, min(x, u) - 1 : max(x, u) + 2] = 255
+    fronts = set()
+    for seed in range(12):
+        ink = whole.copy()
+        assert cages.interrupt(ink, places, bonds, 80.0, 3.0, np.random.default_rng(seed)) == 1
+        across, along = ink[50, 10:91].min() > 0, ink[10:91, 50].min() > 0
+        assert across != along  # one runs through, the other stops at both sides of it
+        fronts.add(across)
+        changed = np.argwhere(ink != whole)
+        assert len(changed)
+        assert np.abs(changed - 50).max() < 20
+    assert fronts == {True, False}
+    ink = whole.copy()
+    wedged = [(0, 1, "w"), *bonds[1:]]
+    assert cages.interrupt(ink, places, wedged, 80.0, 3.0, np.random.default_rng(0)) == 0
+    assert (ink == whole).all()

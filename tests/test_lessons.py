@@ -6,7 +6,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
 from molgaze.molecule import molecule
-from molgaze.train import depict, draw, lessons, programs
+from molgaze.train import corpus, depict, draw, lessons, programs, steroids
 
 STEREO = (
     "C[C@H]1CC[C@@H]2CCCC[C@]2(C)C1",
@@ -46,6 +46,57 @@ def test_fused_rings_have_joints_and_stereo() -> None:
         rings = mol.GetRingInfo()
         assert any(rings.NumAtomRings(a.GetIdx()) > 1 for a in mol.GetAtoms())
     assert np.mean(["@" in Chem.MolToSmiles(mol) for mol in sound]) > 0.7
+
+
+def test_steroids_are_drawn_as_they_are() -> None:
+    gonane = Chem.MolFromSmiles("C1CCC2C(C1)CCC1C2CCC2CCCC12")
+    core = Chem.AdjustQueryParameters.NoAdjustments()
+    core.makeBondsGeneric = core.makeAtomsGeneric = True
+    shape = Chem.AdjustQueryProperties(gonane, core)
+    found = with_hydrogens = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        mol = lessons._steroid(rng)
+        assert mol is not None
+        assert mol.HasSubstructMatch(shape)
+        mol = corpus.stereocentres_with_hydrogens(mol, rng, 1.0)
+        with_hydrogens += mol.GetNumAtoms() > mol.GetNumHeavyAtoms()
+        if not corpus.layout(mol, rng, 0.5):
+            continue
+        found += 1
+        want = Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=True)
+        got = Chem.MolFromSmiles(molecule(depict.graph(mol)).smiles or "")
+        for bond in got.GetBonds():  # a drawing always tells the stereo of a double bond
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+        want_mol = Chem.MolFromSmiles(want)
+        for bond in want_mol.GetBonds():
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+        assert Chem.MolToSmiles(got) == Chem.MolToSmiles(want_mol)
+    assert found > 24
+    assert with_hydrogens > 24
+
+
+def test_glycosides_have_sugars_and_need_a_hydroxyl_group() -> None:
+    rng = np.random.default_rng(4)
+    alcohol = Chem.MolFromSmiles("OC1CCCCC1")
+    acetal = Chem.MolFromSmarts("[CX4;R](O[CX4])[O;R]")
+    counts = set()
+    for _ in range(12):
+        whole = steroids.glycoside(alcohol, rng)
+        assert whole is not None
+        counts.add(len(whole.GetSubstructMatches(acetal)))
+    assert counts == {1, 2, 3}
+    assert steroids.glycoside(Chem.MolFromSmiles("C1CCCCC1"), rng) is None
+
+
+def test_macrocycles_are_rings_of_nine_and_more() -> None:
+    sound = 0
+    for seed in range(60):
+        mol = lessons._macrocycle(Chem.Mol(), np.random.default_rng(seed))
+        if mol is not None:
+            sound += 1
+            assert max(len(ring) for ring in mol.GetRingInfo().AtomRings()) >= 9
+    assert sound > 50
 
 
 @pytest.mark.parametrize("part", ["salts", "cages", "tiny", "stiff", "metals", "ligands"])

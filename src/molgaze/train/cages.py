@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import pairwise
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem, Geometry, rdBase
@@ -41,6 +43,134 @@ CAGES = (
     *("N1CC2CC1CC2", "N1CC2CCC1CC2", "C1N2CN3CN1CN(C2)C3", "C1OC2OC(C1)CC2", "C1C2CNCC1OC2"),
 )
 
+#: Atoms of the three bridges between two bridgeheads -> how often they are made: norbornanes,
+#: bicyclo[2.2.2]octanes, tropanes, pinanes and the like.
+BRIDGES = {
+    **{(2, 2, 1): 9, (2, 2, 2): 6, (3, 2, 1): 7, (3, 1, 1): 3, (3, 3, 1): 5, (2, 1, 1): 2},
+    **{(3, 2, 2): 2, (4, 2, 1): 2, (1, 1, 1): 1, (4, 1, 1): 1},
+}
+FRAMES = (
+    *("C1C2CC3CC1CC(C2)C3", "C1C2CC3CC1CC(C2)C3", "C1C2CC3CC1CC(C2)N3", "C1C2CC3CC2CC1C3"),
+    *("C12C3C4C1C5C2C3C45", "C1C2CC3C1C3C2", "C1CC2C3CCC(C3)C2C1", "C1C2CC3CC(C1)C2C3"),
+    *("C1CC2C3CCC2C1CC3", "C1C2C3CC4C2CC1C4C3", "C1C2CCC3C1C2CC3", "C1C2CC3C4CC1C(C2)C34"),
+)  # SMILES of cages with more than three bridges, to bear groups
+BORNE = (
+    *("C", "C", "C", "O", "O", "OC", "=O", "=O", "Cl", "F", "NC", "N(C)C", "CC", "CO", "C(=O)O"),
+    *("C(=O)OC", "OC(C)=O", "NC(C)=O", "C#N", "C=C", "c1ccccc1", "Cc1ccccc1", "OCc1ccccc1"),
+    *("C(C)C", "[N+](=O)[O-]", "C(O)c1ccccc1", "NC(=O)c1ccccc1", "CN(C)C", "S(=O)(=O)C", "=C"),
+)  # SMILES of what cages bear, which may begin with a double bond
+
+
+def grown(mol: Chem.Mol, at: int, group: str) -> Chem.RWMol:
+    """With a group, a SMILES that may begin with its bond, on an atom."""
+    both = Chem.RWMol(Chem.CombineMols(mol, _group(group.lstrip("="))))
+    order = Chem.BondType.DOUBLE if group[0] == "=" else Chem.BondType.SINGLE
+    both.AddBond(at, mol.GetNumAtoms(), order)
+    return both
+
+
+@functools.cache
+def _group(smiles: str) -> Chem.Mol:
+    return Chem.MolFromSmiles(smiles)
+
+
+def cage(rng: np.random.Generator) -> Chem.Mol | None:
+    """A cage with groups, heteroatoms and perhaps a ring fused to it or a spiro ring; None if what
+    chance makes is no sound molecule.
+    """
+    mol = Chem.RWMol(_group(str(rng.choice(FRAMES)))) if rng.random() < 0.25 else _bicycle(rng)
+    for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.25, 0.1]))):
+        free = [
+            a.GetIdx()
+            for a in mol.GetAtoms()
+            if a.GetAtomicNum() == 6 and not a.GetIsAromatic() and _room(a) and a.GetDegree() > 1
+        ]
+        if not free:
+            break
+        at = mol.GetAtomWithIdx(free[int(rng.integers(len(free)))])
+        group = str(rng.choice(BORNE))
+        if group[0] == "=" and (_room(at) < 2 or at.GetDegree() > 2):
+            group = "C"
+        mol = grown(mol, at.GetIdx(), group)
+        if group == "C" and _room(mol.GetAtomWithIdx(at.GetIdx())) and rng.random() < 0.35:
+            mol = grown(mol, at.GetIdx(), group)  # two methyls
+    with rdBase.BlockLogs():
+        if Chem.SanitizeMol(mol, catchErrors=True) != Chem.SanitizeFlags.SANITIZE_NONE:
+            return None
+    return mol.GetMol()
+
+
+def _room(atom: Chem.Atom) -> int:
+    """Bonds that a carbon of a molecule without hydrogens has left."""
+    return 4 - int(sum(b.GetBondTypeAsDouble() for b in atom.GetBonds()))
+
+
+def _bicycle(rng: np.random.Generator) -> Chem.RWMol:
+    """Two bridgeheads with three bridges between them."""
+    shapes = list(BRIDGES)
+    weights = np.array(list(BRIDGES.values()), dtype=np.float64)
+    lengths = shapes[int(rng.choice(len(shapes), p=weights / weights.sum()))]
+    mol = Chem.RWMol()
+    for _ in range(2 + sum(lengths)):
+        mol.AddAtom(Chem.Atom(6))
+    bridges, new = [], 2
+    for length in lengths:
+        bridge = [0, *range(new, new + length), 1]
+        new += length
+        for a, b in pairwise(bridge):
+            mol.AddBond(a, b, Chem.BondType.SINGLE)
+        bridges.append(bridge[1:-1])
+    if rng.random() < 0.15:
+        mol.GetAtomWithIdx(0).SetAtomicNum(7)
+    shortest = bridges[-1]
+    wide = [bridge for bridge in bridges if len(bridge) > 1]
+    if rng.random() < 0.5:
+        at = shortest[0] if rng.random() < 0.6 else int(rng.integers(2, new))
+        element = int(rng.choice([7, 7, 7, 8, 8, 16]))
+        if mol.GetAtomWithIdx(0).GetAtomicNum() == 6 or element == 7:
+            mol.GetAtomWithIdx(at).SetAtomicNum(element)
+        if element == 7 and rng.random() < 0.75:
+            tail = str(rng.choice(["C", "C", "C", "CC", "C(=O)OC(C)(C)C", "Cc1ccccc1", "C(C)=O"]))
+            if mol.GetAtomWithIdx(at).GetAtomicNum() == 7:
+                mol = grown(mol, at, tail)
+    if wide and rng.random() < 0.4:  # in a bridge of two and more: a double bond, or another ring
+        bridge = wide[int(rng.integers(len(wide)))]
+        a, b = bridge[:2]
+        atoms = (mol.GetAtomWithIdx(a), mol.GetAtomWithIdx(b))
+        if all(atom.GetAtomicNum() == 6 for atom in atoms):
+            pick = rng.random()
+            if pick < 0.5:
+                mol.GetBondBetweenAtoms(a, b).SetBondType(Chem.BondType.DOUBLE)
+            elif pick < 0.75:
+                mol = _fused(mol, a, b, int(rng.integers(1, 5)))
+            else:
+                mol = _benzo(mol, a, b)
+    elif rng.random() < 0.1:  # a ring that shares one atom
+        spiro = [i for i in range(2, new) if mol.GetAtomWithIdx(i).GetAtomicNum() == 6]
+        if spiro:
+            at = spiro[int(rng.integers(len(spiro)))]
+            mol = _fused(mol, at, at, int(rng.integers(3, 6)))
+    return mol
+
+
+def _fused(mol: Chem.RWMol, a: int, b: int, count: int) -> Chem.RWMol:
+    """With a chain of so many carbons from atom a to atom b."""
+    last = a
+    for _ in range(count):
+        new = mol.AddAtom(Chem.Atom(6))
+        mol.AddBond(last, new, Chem.BondType.SINGLE)
+        last = new
+    mol.AddBond(last, b, Chem.BondType.SINGLE)
+    return mol
+
+
+def _benzo(mol: Chem.RWMol, a: int, b: int) -> Chem.RWMol:
+    """With a benzene ring fused to the bond of atoms a and b."""
+    ring = [a, *(mol.AddAtom(Chem.Atom(6)) for _ in range(4)), b]
+    for k, (i, j) in enumerate(pairwise(ring)):
+        mol.AddBond(i, j, Chem.BondType.SINGLE if k % 2 else Chem.BondType.DOUBLE)
+    return mol
+
 
 def bridged(mol: Chem.Mol) -> list[tuple[int, ...]]:
     """The atoms of each small ring system in which two rings share more than one bond."""
@@ -58,6 +188,8 @@ def bridged(mol: Chem.Mol) -> list[tuple[int, ...]]:
             else:
                 apart.append((atoms, bridge, length))
         has_bridge |= any(len(ring & other) > 2 for other in rings if other is not ring)
+        if not has_bridge and len(ring) < 5:  # cubanes: three small rings at one atom
+            has_bridge = any(sum(a in other for other in rings if len(other) < 6) > 2 for a in ring)
         systems = [*apart, (whole, has_bridge, longest)]
     return [
         tuple(sorted(atoms))
@@ -90,7 +222,7 @@ def draw_in_space(mol: Chem.Mol, rng: np.random.Generator) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=2000)
+@functools.lru_cache(maxsize=8000)
 def _in_space(count: int, bonds: tuple[tuple[int, int], ...]) -> NDArray[np.float64] | None:
     """(n, 3) places of the saturated hydrocarbon with these bonds; None if there is none."""
     cage = Chem.RWMol()
@@ -154,3 +286,55 @@ def hang(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     except ValueError:
         return mol
     return both.GetMol()
+
+
+def interrupt(
+    ink: NDArray[np.uint8],
+    places: NDArray[np.float64],
+    bonds: Sequence[tuple[int, int, str]],
+    bond: float,
+    line: float,
+    rng: np.random.Generator,
+) -> int:
+    """Interrupt one of two bonds where plain bonds cross, as if the other lay in front of it.
+
+    Args:
+        ink: (H, W) ink 0 to 255, which is changed.
+        places: (n, 2) where the atoms are, pixels; pixel centres are whole numbers.
+        bonds: of a graph.
+        bond: length of a bond, pixels.
+        line: width of a line, pixels.
+        rng: which bond lies in front, and how wide the gap is.
+
+    Returns:
+        How many crossings were changed.
+    """
+    plain = [(a, b) for a, b, kind in bonds if kind == "-"]
+    if len(plain) < 2:
+        return 0
+    first, second = np.array(plain).T
+    start, along = places[first], places[second] - places[first]
+    # start + s * along of one bond is the place of another: s[i, j] on i, s[j, i] on j
+    offset = start[None] - start[:, None]  # (m, m, 2)
+    turn = along[:, None, 0] * along[None, :, 1] - along[:, None, 1] * along[None, :, 0]
+    length = np.linalg.norm(along, axis=1)
+    sine = turn / np.maximum(length[:, None] * length[None], 1e-9)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (offset[..., 0] * along[None, :, 1] - offset[..., 1] * along[None, :, 0]) / turn
+    inner = (share > 0.2) & (share < 0.8)
+    crossed = np.argwhere(np.triu(inner & inner.T & (np.abs(sine) > 0.4)))
+    gap = float(rng.uniform(0.06, 0.16)) * bond + line / 2
+    for pair in crossed.tolist():
+        front, back = pair if rng.random() < 0.5 else pair[::-1]
+        way = along[front] / length[front]
+        across = np.array([-way[1], way[0]])
+        middle = start[front] + share[front, back] * along[front]
+        reach = line / abs(sine[front, back]) + gap * abs(1 / sine[front, back] ** 2 - 1) ** 0.5 + 1
+        for half, beyond, grey in ((gap, 0.0, 0), (max(line - 1, 0) / 2, 1.0, 255)):
+            corners = [
+                middle + i * (reach + beyond) * way + j * half * across
+                for i, j in ((-1, -1), (-1, 1), (1, 1), (1, -1))
+            ]
+            fixed = np.round(np.array(corners) * 16).astype(np.int32)
+            cv2.fillConvexPoly(ink, fixed, grey, cv2.LINE_8, 4)
+    return len(crossed)

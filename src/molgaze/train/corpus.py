@@ -16,6 +16,7 @@ from .cages import bridged, draw_in_space, hang
 MAX_HEAVY = 80
 HELD_OUT = 200  # every 200th line is never trained on
 SEEN_IN_SPACE = 0.4  # share of the cages
+ADDED_LATER = 0.4  # share of the molecules with hydrogens that are laid out without them
 
 
 def read_smiles(path: Path, held_out: bool = False) -> list[str]:
@@ -45,6 +46,11 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
     ``coordgen``: share of the layouts that CoordGen makes, which puts the hydrogens of fused rings
     inside the rings; of cages, most of those that are not seen in space.
     """
+    hydrogens = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() == 1 and a.GetDegree() == 1]
+    if hydrogens and rng.random() < ADDED_LATER:
+        legible = _with_hydrogens_later(mol, set(hydrogens), rng, coordgen)
+        if legible is not None:
+            return legible
     pick = rng.random()
     with rdBase.BlockLogs():
         is_caged = bool(bridged(mol))
@@ -68,6 +74,41 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
     return _is_legible(mol)
 
 
+def _with_hydrogens_later(
+    mol: Chem.Mol, hydrogens: set[int], rng: np.random.Generator, coordgen: float
+) -> bool | None:
+    """Lay a molecule out without its hydrogens, which then go where there is room, on shorter
+    bonds, as RDKit does before it draws; None if that is not possible.
+    """
+    with rdBase.BlockLogs():
+        bare = Chem.RemoveHs(mol)
+        heavy = [i for i in range(mol.GetNumAtoms()) if i not in hydrogens]
+        if bare.GetNumAtoms() != len(heavy):
+            return None
+        if not layout(bare, rng, coordgen):
+            return False
+        new = {old: i for i, old in enumerate(heavy)}
+        roots = [mol.GetAtomWithIdx(i).GetNeighbors()[0].GetIdx() for i in sorted(hydrogens)]
+        if len(set(roots)) < len(roots):
+            return None
+        whole = Chem.AddHs(bare, addCoords=True, onlyOnAtoms=[new[i] for i in roots])
+    if whole.GetNumAtoms() != mol.GetNumAtoms():
+        return None
+    places = whole.GetConformer().GetPositions()
+    added = {
+        whole.GetAtomWithIdx(i).GetNeighbors()[0].GetIdx(): i
+        for i in range(len(heavy), whole.GetNumAtoms())
+    }
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    conformer.Set3D(False)
+    for i in range(mol.GetNumAtoms()):
+        at = new[i] if i in new else added[new[mol.GetAtomWithIdx(i).GetNeighbors()[0].GetIdx()]]
+        conformer.SetAtomPosition(i, [float(v) for v in places[at]])
+    mol.RemoveAllConformers()
+    mol.AddConformer(conformer, assignId=True)
+    return _is_legible(mol)
+
+
 def _is_legible(mol: Chem.Mol) -> bool:
     """True if no two atoms of a layout are on top of one another, which nobody can read.
 
@@ -80,6 +121,8 @@ def _is_legible(mol: Chem.Mol) -> bool:
         return False
     gaps = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
     np.fill_diagonal(gaps, np.inf)
+    if gaps.min() > 0.35 * 1.5:
+        return True
     if mol.GetNumBonds():
         bonds = ((b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds())
         first, second = np.array(list(bonds)).T
@@ -157,6 +200,8 @@ def _hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
     """
     in_rings = rng.random() < 0.6
     share = 0.6 if in_rings else 0.35
+    if in_rings and rng.random() < 0.5:
+        return stereocentres_with_hydrogens(mol, rng, 0.9)
 
     def is_shown(atom: Chem.Atom) -> bool:
         if atom.GetTotalNumHs() != 1 or atom.GetFormalCharge():
@@ -175,13 +220,17 @@ def _hydrogens(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol:
 
 
 def stereocentres_with_hydrogens(mol: Chem.Mol, rng: np.random.Generator, share: float) -> Chem.Mol:
-    """With the hydrogens of a share of the stereocentres in rings as atoms."""
+    """With the hydrogens of a share of the stereocentres in rings as atoms; as often as not only
+    where rings meet, as RDKit and PubChem draw them.
+    """
+    least = 2 if rng.random() < 0.5 else 1
+    rings = mol.GetRingInfo()
     shown = [
         atom.GetIdx()
         for atom in mol.GetAtoms()
-        if atom.GetTotalNumHs() == 1
-        and atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
-        and atom.IsInRing()
+        if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+        and atom.GetTotalNumHs() == 1
+        and rings.NumAtomRings(atom.GetIdx()) >= least
         and rng.random() < share
     ]
     return Chem.AddHs(mol, onlyOnAtoms=shown) if shown else mol

@@ -18,18 +18,20 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from .. import label
-from .cages import hang
+from .cages import cage, grown, hang, interrupt
 from .condense import invent
 from .corpus import Corpus, drawable, layout, set_stereo, stereocentres_with_hydrogens
 from .draw import TURNED, WRITTEN, Drawing, Style, nothing, own, style
 from .hands import hand
 from .programs import DrawingError, indigo, rdkit
+from .steroids import glycoside, steroid
 from .surroundings import photograph, surrounded
 from .upright import lay_upright
 
 SMALL = 16  # heavy atoms of a scaffold, at most
 MEDIUM = 30  # heavy atoms of a lesson about stereo, at most
 TRIES = 400  # lines of the corpus that are looked at for one that suits
+INTERRUPTED = 0.35  # share of our own drawings of what is rare: of crossing bonds, one is cut
 UPRIGHT = 0.08  # share of whole molecules that are drawn as formulas, with straight chains
 
 #: kind of drawing -> its share of the pictures as long as all kinds are read equally well
@@ -279,6 +281,10 @@ def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
             backward = forward  # noqa: PLW2901  not everyone turns a text round
         mol.GetAtomWithIdx(i).SetProp(WRITTEN, forward)
         mol.GetAtomWithIdx(i).SetProp(TURNED, backward)
+    if rng.random() < 0.3:
+        set_stereo(mol, rng)
+        if rng.random() < 0.5:
+            mol = stereocentres_with_hydrogens(mol, rng, 1.0)
     return mol
 
 
@@ -329,34 +335,35 @@ def fused(rng: np.random.Generator) -> Chem.Mol | None:
         if atom.GetIdx() in joints:
             if not is_flat and pick < 0.32:
                 group = str(rng.choice(["C", "C", "C", "O", "F", "C=O"]))
-                mol = _grown(mol, atom.GetIdx(), group)
+                mol = grown(mol, atom.GetIdx(), group)
         elif not is_flat and pick < 0.1:
             atom.SetAtomicNum(int(rng.choice([8, 7, 8, 16])))
         elif not is_flat and pick < 0.34:
             group = str(rng.choice(_ON_FUSED))
             if rng.random() < 0.25 and not has_chain:
                 group, has_chain = str(rng.choice(_CHAINS)), True
-            mol = _grown(mol, atom.GetIdx(), group)
+            mol = grown(mol, atom.GetIdx(), group)
     found = _sound(mol)
     if found is not None:
         set_stereo(found, rng)
     return found
 
 
-def _grown(mol: Chem.RWMol, at: int, group: str) -> Chem.RWMol:
-    """With a group, a SMILES that may begin with its bond, on an atom."""
-    is_double = group[0] == "="
-    both = Chem.RWMol(Chem.CombineMols(mol, Chem.MolFromSmiles(group.lstrip("="))))
-    order = Chem.BondType.DOUBLE if is_double else Chem.BondType.SINGLE
-    both.AddBond(at, mol.GetNumAtoms(), order)
-    return both
+def _steroid(rng: np.random.Generator) -> Chem.Mol | None:
+    """A steroid with random stereo, now and then with sugars on it."""
+    made = steroid(rng)
+    if made is not None and rng.random() < 0.15:
+        made = glycoside(made, rng, 2) or made
+    if made is not None:
+        set_stereo(made, rng)
+    return made
 
 
 def _stereo(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A molecule with stereo marks; now and then fused rings with hydrogens drawn on them."""
     is_fused = rng.random() < 0.6
-    if is_fused and rng.random() < 0.6:
-        made = fused(rng)
+    if is_fused and rng.random() < 0.65:
+        made = _steroid(rng) if rng.random() < 0.45 else fused(rng)
         if made is not None and rng.random() < 0.85:
             made = stereocentres_with_hydrogens(made, rng, float(rng.choice([0.6, 1.0, 1.0])))
         return made
@@ -615,25 +622,49 @@ def _salt(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
     return _of("salts", rng)
 
 
+_UNITS_OF_RINGS = {
+    **{"C": 0.5, "O": 0.05, "N": 0.05, "S": 0.02, "C(=O)": 0.06, "/C=C/": 0.03, "C(C)": 0.1},
+    **{"C(O)": 0.08, "C(CC)": 0.02, "C(OC)": 0.03, "N(C)": 0.02, "C(C)(O)": 0.02, "C(=C)": 0.02},
+}  # what rings are made of, and how often
+_RESIDUES = (
+    *("C", "C(C)", "C(C(C)C)", "C(CC(C)C)", "C(C(C)CC)", "C(Cc1ccccc1)", "C(CO)", "C(CC)"),
+    *("C(CC(N)=O)", "C(C(C)O)", "C(CCC(=O)O)", "C(Cc1ccc(O)cc1)", "C(CCCCN)", "C(CS)"),
+)  # of amino acids, between their nitrogen and their carbonyl
+
+
 def _macrocycle(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
-    """A ring of nine to twenty-four atoms: crown ethers, lactones, cyclic peptides."""
-    if rng.random() < 0.35:
+    """A ring of nine to twenty-four atoms: crown ethers, lactones with sugars, cyclic peptides."""
+    pick = rng.random()
+    if pick < 0.25:
         unit = str(rng.choice(_PARTS["units"]))
         smiles = unit * int(rng.integers(3, 8 if len(unit) < 5 else 6))
         cut = 1 if smiles[0] == "C" else 0
         return drawable(f"C1{smiles[cut:]}1" if smiles[-1] != ")" else f"C1{smiles[cut:]}O1")
-    size = int(rng.integers(9, 22))
-    chances = {
-        "C": 0.73,
-        "O": 0.06,
-        "N": 0.06,
-        "S": 0.02,
-        "C(=O)": 0.05,
-        "C(C)": 0.05,
-        "/C=C/": 0.03,
-    }
-    atoms = rng.choice(list(chances), size=size, p=list(chances.values()))
-    return drawable("C1" + "".join(atoms) + "C1")
+    if pick < 0.5:
+        found = drawable(_cyclic_peptide(rng))
+    else:
+        size = int(rng.integers(9, 19))
+        units = rng.choice(list(_UNITS_OF_RINGS), size=size, p=list(_UNITS_OF_RINGS.values()))
+        found = drawable("C1" + "".join(units) + ("C(=O)O1" if rng.random() < 0.5 else "C1"))
+        if found is not None and rng.random() < 0.35:
+            found = glycoside(found, rng, 2) or found
+    if found is not None and rng.random() < 0.65:
+        set_stereo(found, rng)
+        if rng.random() < 0.25:
+            found = stereocentres_with_hydrogens(found, rng, float(rng.choice([0.5, 1.0])))
+    return found
+
+
+def _cyclic_peptide(rng: np.random.Generator) -> str:
+    """SMILES of a ring of three to seven amino acids, some of them methylated."""
+    residues = rng.choice(_RESIDUES, size=int(rng.integers(3, 8)))
+    methylated = rng.random() < 0.5
+    bonds = ["N(C)" if methylated and rng.random() < 0.5 else "N" for _ in residues]
+    first, *others = [
+        f"{bond}{residue}C(=O)" for bond, residue in zip(bonds, residues, strict=True)
+    ]
+    ring = first[0] + "9" + first[1:] + "".join(others)
+    return ring.removesuffix("C(=O)") + "C9=O"
 
 
 def _alkynic(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
@@ -644,12 +675,19 @@ def _alkynic(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
 
 
 def _caged(mol: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
-    alone = rng.random() < 0.5
-    found = _of("cages", rng) if alone else hang(mol, rng)
-    if found is not None and rng.random() < 0.4:
+    """A cage of any make, or a common one, alone or on a molecule."""
+    pick = rng.random()
+    found = cage(rng) if pick < 0.5 else _of("cages", rng) if pick < 0.72 else hang(mol, rng)
+    if found is None or rng.random() < 0.5:
+        return found
+    if sum(len(ring) < 5 for ring in found.GetRingInfo().AtomRings()) < 3:  # no cubane
         set_stereo(found, rng)
+        for atom in found.GetAtoms():
+            if atom.GetAtomicNum() == 7:  # bridgeheads that nobody marks
+                atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+        Chem.AssignStereochemistry(found, cleanIt=True, force=True)
         if rng.random() < 0.6:
-            found = stereocentres_with_hydrogens(found, rng, 1.0)
+            found = stereocentres_with_hydrogens(found, rng, float(rng.choice([0.6, 1.0, 1.0])))
     return found
 
 
@@ -661,11 +699,11 @@ def _tiny(_: Chem.Mol, rng: np.random.Generator) -> Chem.Mol | None:
 def _rare(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
     """A scaffold with what is rare in lists of molecules."""
     changes = (_swapped, _with_metal, _bearing, _macrocycle, _alkynic, _caged, _tiny, _salt)
-    change = changes[int(rng.choice(8, p=[0.18, 0.11, 0.17, 0.1, 0.12, 0.2, 0.06, 0.06]))]
+    change = changes[int(rng.choice(8, p=[0.15, 0.1, 0.14, 0.12, 0.09, 0.3, 0.05, 0.05]))]
     return change(_scaffold(corpus, rng), rng)
 
 
-_COORDGEN = {"stereo": 0.5}  # share of a lesson's layouts that CoordGen makes
+_COORDGEN = {"stereo": 0.5, "rare": 0.35}  # share of a lesson's layouts that CoordGen makes
 _LESSONS: Mapping[str, Callable[[Corpus, np.random.Generator], Chem.Mol | None]] = {
     "label": _labelled,
     "piece": lambda corpus, rng: _piece(corpus, rng, MEDIUM - 4),
@@ -771,7 +809,12 @@ def drawn(kind: str, corpus: Corpus, rng: np.random.Generator) -> Drawing:
                 return rdkit(mol, rng)
             if pick > 0.94 and kind != "label":
                 return indigo(mol, rng)
-            return own(mol, rng, _look(kind, mol.GetNumHeavyAtoms(), rng))
+            look = _look(kind, mol.GetNumHeavyAtoms(), rng)
+            made = own(mol, rng, look)
+            if kind == "rare" and rng.random() < INTERRUPTED:
+                line = max(look.line * look.bond, 1.0)
+                interrupt(made.ink, made.graph.places, made.graph.bonds, made.bond, line, rng)
+            return made
         except (DrawingError, ValueError, RuntimeError):
             continue  # what a program can't draw is passed over: the next is as good
     return hand(next(corpus), rng)  # the corpus has nothing for this lesson
