@@ -1,5 +1,7 @@
 """How our own hand draws texts, salts and stereo bonds, and how pictures are cut."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -7,9 +9,10 @@ from rdkit.Chem import rdDepictor
 
 pytest.importorskip("cv2")
 
-from molgaze import label
+from molgaze import label, walk
 from molgaze.molecule import molecule
-from molgaze.train import draw
+from molgaze.train import draw, lessons
+from molgaze.train.corpus import Corpus, layout
 from molgaze.train.spoil import _trimmed, spoil
 
 
@@ -53,6 +56,32 @@ def test_equal_ions_are_written_once_with_their_number() -> None:
     drawn = draw.own(mol, np.random.default_rng(0), look(counts=True))
     assert {"[2Ca2+]", "[3Cl-]"} < set(drawn.graph.atoms)
     assert molecule(drawn.graph).smiles == Chem.CanonSmiles(Chem.MolToSmiles(mol))
+
+
+def test_ions_beside_a_molecule_are_known() -> None:
+    unknown = [text for text in lessons._BESIDE if label.fragment(text, ()) is None]
+    assert unknown == ["1/2H2O"]  # half a molecule can't be told
+    assert draw._levels("1/2H2O") == [1, 0, -1, 0, -1, 0]
+
+
+def test_texts_stand_on_stereocentres(tmp_path: Path) -> None:
+    lines = tmp_path / "few.smi"
+    lines.write_text("CC1CCOC(C)C1\n" * 4)
+    molecules = Corpus([lines], 0, pool=2)
+    marks = ""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        mol = lessons._labelled(molecules, rng)
+        if mol is None or not layout(mol, rng):
+            continue
+        assert any(atom.HasProp(draw.WRITTEN) for atom in mol.GetAtoms())
+        drawn = draw.own(mol, rng, look())
+        marks += "".join(kind for _, _, kind in drawn.graph.bonds)
+        back, faults = walk.decode(*walk.encode(drawn.graph))
+        assert not faults
+        assert sorted(back.atoms) == sorted(drawn.graph.atoms)
+    assert "w" in marks
+    assert "h" in marks
 
 
 def test_the_number_of_a_partner_stands_off() -> None:

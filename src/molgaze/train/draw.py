@@ -225,7 +225,7 @@ def style(rng: np.random.Generator, heavy: int = 25) -> Style:
         symmetric=float(rng.choice([0.0, 0.15, 1.0], p=[0.6, 0.35, 0.05])),
         abbreviations=float(rng.choice([0.0, 0.4, 0.9], p=[0.45, 0.3, 0.25])),
         variables=float(rng.choice([0.0, 0.3], p=[0.94, 0.06])),
-        clutter=float(rng.choice([0.0, 1.0], p=[0.8, 0.2])),
+        clutter=float(rng.choice([0.0, 1.0], p=[0.75, 0.25])),
     )
 
 
@@ -327,6 +327,8 @@ def _levels(text: str, raised: bool = False) -> list[int]:
             levels[found.start() : found.end()] = [1] * len(found.group())
     if COUNTED.fullmatch(text):
         levels[0] = 0
+    if text.startswith("1/2"):
+        levels[:3] = [1, 0, -1]
     if len(text) > 1 and text[0].isdigit() and text[1].isdigit():
         k = len(text) - len(text.lstrip("0123456789"))
         levels[:k] = [1] * k
@@ -742,8 +744,14 @@ def _words(rng: np.random.Generator) -> str:
     """What stands beside a molecule in a document."""
     number = int(rng.integers(1, 400))
     letter = "abc"[number % 3]
-    romans = ("I", "II", "III", "IV", "V", "VI", "Ia", "Ib", "IIa", "X", "XI")
-    roman = romans[int(rng.integers(len(romans)))]
+    tens, ones = (
+        ("", "", "", "X", "XX", "XXX", "XL", "L"),
+        "I II III IV V VI VII VIII IX Ia Ib".split(),
+    )
+    roman = tens[int(rng.integers(len(tens)))] + ones[int(rng.integers(len(ones)))]
+    partner = ("HCl", "HCl", "HCl", "HBr", "H2O", "TFA", "Na", "HCOOH", "CH3COOH", "CF3COOH")[
+        int(rng.integers(10))
+    ]
     known = (
         *(f"({number})", f"({roman})", f"{number}", f"[{number}]", f"[{roman}]", f"{number}."),
         *(f"({number}{letter})", f"{number}{letter}", f"({letter.upper()}-{number})"),
@@ -752,6 +760,13 @@ def _words(rng: np.random.Generator) -> str:
         *("mixture", "racemic", "and", "or", "cis", "trans", "+", ";", ","),
         *("Chiral", "Chiral", "Chiral", "(Chiral)", f'compound "{number}"', f"({number}.{roman})"),
         *(f"(interm. {number})", f"Ex. {number}, Int. {number % 9}", f", {roman}", ", or", ", and"),
+        *(
+            f"[Chemical formula {number}]",
+            f"[Formula {number}]",
+            f"({roman})",
+            f"Formula ({roman})",
+        ),
+        *(f"x {partner}", f"x {partner}", f"x{partner}", f"n {partner}"),  # in unknown numbers
         *(f"APCI-MS m/z: {number + 200}.1 [MH+]", f"MS m/z {number + 150} (M+H)", f"E{number}"),
         *(
             f"({number % 90 + 1}.{number % 30})",
@@ -818,7 +833,8 @@ def _clutter(
         lines = _lines(rng) if below else [_foreign_words(rng) if foreign else _words(rng)]
         note = Text()
         for k, text in enumerate(lines):
-            line = typeset(text, [0] * len(text), replace(look, font=font), cap, 0)
+            levels = _levels(text) if text[:2] in ("x ", "n ", "xH") else [0] * len(text)
+            line = typeset(text, levels, replace(look, font=font), cap, 0)
             start = 0.0 if below and rng.random() < 0.5 else min(box[0] for box in line.boxes)
             note.extend(line.shifted(-start, 1.6 * cap * k))
         boxes = np.array(note.boxes)

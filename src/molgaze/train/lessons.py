@@ -281,7 +281,7 @@ def _labelled(corpus: Corpus, rng: np.random.Generator) -> Chem.Mol | None:
             backward = forward  # noqa: PLW2901  not everyone turns a text round
         mol.GetAtomWithIdx(i).SetProp(WRITTEN, forward)
         mol.GetAtomWithIdx(i).SetProp(TURNED, backward)
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
         set_stereo(mol, rng)
         if rng.random() < 0.5:
             mol = stereocentres_with_hydrogens(mol, rng, 1.0)

@@ -150,7 +150,7 @@ def _trimmed(ink: Ink, graph: Graph, line: float, rng: np.random.Generator) -> t
     cols = np.flatnonzero(ink.max(0) > 60)
     if min(len(rows), len(cols)) < 12 * line:
         return ink, graph
-    top, bottom, left, right = np.round(rng.uniform(-0.3, 1.4, 4).clip(0) * line).astype(int)
+    top, bottom, left, right = np.round(rng.uniform(-0.3, 1.2, 4).clip(0) * line).astype(int)
     y, x = int(rows[0] + top), int(cols[0] + left)
     out = ink[y : rows[-1] + 1 - bottom, x : cols[-1] + 1 - right]
     shift = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y]])
