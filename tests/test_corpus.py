@@ -199,6 +199,29 @@ def test_cages_of_every_make_are_drawn_in_space() -> None:
     assert drawn > 30
 
 
+def test_another_ring_is_tied_to_a_cage() -> None:
+    base = Chem.MolFromSmiles("C1CC2CCC1C2")
+    sizes = set()
+    for seed in range(60):
+        mol = cages._tied(Chem.RWMol(base), np.random.default_rng(seed))
+        assert Chem.SanitizeMol(mol, catchErrors=True) == Chem.SanitizeFlags.SANITIZE_NONE
+        assert len(Chem.GetMolFrags(mol)) == 1
+        sizes.add(mol.GetNumBonds() - mol.GetNumAtoms() + 1)
+    assert 3 in sizes
+    assert sizes <= {2, 3}  # 2 where there is no room for one
+
+
+def test_what_hangs_on_a_cage_does_not_lie_on_it() -> None:
+    mol = Chem.MolFromSmiles("C1CC2CCC1C2CCCC")
+    rng = np.random.default_rng(0)
+    assert cages.draw_in_space(mol, rng)
+    conformer = mol.GetConformer()
+    middle = conformer.GetPositions()[:7].mean(0)
+    for i, (x, y) in zip(range(7, 11), [(-2, 0), (2, 0.1), (-2, 0.2), (2, 0.3)], strict=True):
+        conformer.SetAtomPosition(i, [float(middle[0] + x), float(middle[1] + y), 0.0])
+    assert cages._is_crossed(mol, set(range(7)))
+
+
 def test_of_two_bonds_that_cross_one_is_interrupted() -> None:
     places = np.array([(10.0, 50.0), (90.0, 50.0), (50.0, 10.0), (50.0, 90.0), (90.0, 90.0)])
     bonds = [(0, 1, "-"), (2, 3, "-"), (3, 4, "-"), (1, 4, "-")]

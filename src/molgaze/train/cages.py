@@ -79,6 +79,9 @@ def cage(rng: np.random.Generator) -> Chem.Mol | None:
     chance makes is no sound molecule.
     """
     mol = Chem.RWMol(_group(str(rng.choice(FRAMES)))) if rng.random() < 0.25 else _bicycle(rng)
+    if rng.random() < 0.3:
+        for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))):
+            mol = _tied(mol, rng)
     for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.25, 0.1]))):
         free = [
             a.GetIdx()
@@ -98,6 +101,32 @@ def cage(rng: np.random.Generator) -> Chem.Mol | None:
         if Chem.SanitizeMol(mol, catchErrors=True) != Chem.SanitizeFlags.SANITIZE_NONE:
             return None
     return mol.GetMol()
+
+
+def _tied(mol: Chem.RWMol, rng: np.random.Generator) -> Chem.RWMol:
+    """With a chain between two atoms that closes another ring of five or six, as alkaloids have."""
+    free = [
+        a.GetIdx()
+        for a in mol.GetAtoms()
+        if a.GetAtomicNum() == 6 and _room(a) and a.GetDegree() < 4
+    ]
+    apart = Chem.GetDistanceMatrix(mol, force=True)
+    pairs = [(a, b) for a in free for b in free if a < b and 1 <= apart[a, b] <= 4]
+    if not pairs:
+        return mol
+    a, b = pairs[int(rng.integers(len(pairs)))]
+    count = int(rng.choice([5, 6, 6])) - 1 - int(apart[a, b])
+    if count < 1:
+        return mol
+    first = mol.GetNumAtoms()
+    mol = _fused(mol, a, b, count)
+    if rng.random() < 0.4:
+        at = first + int(rng.integers(count))
+        mol.GetAtomWithIdx(at).SetAtomicNum(int(rng.choice([7, 7, 8])))
+    elif count == 4 and apart[a, b] == 1 and all(_room(mol.GetAtomWithIdx(i)) for i in (a, b)):
+        for i, j in ((a, b), (first, first + 1), (first + 2, first + 3)):  # a benzene ring
+            mol.GetBondBetweenAtoms(i, j).SetBondType(Chem.BondType.DOUBLE)
+    return mol
 
 
 def _room(atom: Chem.Atom) -> int:
@@ -199,8 +228,8 @@ def bridged(mol: Chem.Mol) -> list[tuple[int, ...]]:
 
 
 def draw_in_space(mol: Chem.Mol, rng: np.random.Generator) -> bool:
-    """Lay out a molecule with its largest cage seen in space; False, and nothing done, if it has
-    none.
+    """Lay out a molecule with its largest cage seen in space; False if it has none, or if what
+    hangs on the cage would lie on top of it.
     """
     cages = bridged(mol)
     if not cages:
@@ -219,7 +248,22 @@ def draw_in_space(mol: Chem.Mol, rng: np.random.Generator) -> bool:
     places = {a: Geometry.Point2D(x, y) for a, (x, y) in zip(atoms, flat, strict=True)}
     with rdBase.BlockLogs():
         rdDepictor.Compute2DCoords(mol, coordMap=places, clearConfs=True)
-    return True
+    return not _is_crossed(mol, set(atoms))
+
+
+def _is_crossed(mol: Chem.Mol, atoms: set[int]) -> bool:
+    """True if more than one bond outside a cage crosses another bond: what hangs on the cage lies
+    on top of it.
+    """
+    if mol.GetNumAtoms() < len(atoms) + 3:
+        return False
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()]
+    is_outside = np.array([a not in atoms or b not in atoms for a, b in bonds])
+    xy = mol.GetConformer().GetPositions()[:, :2]
+    first, second = np.array(bonds).T
+    share, _ = _crossings(xy[first], xy[second] - xy[first])
+    inner = (share > 0.05) & (share < 0.95)
+    return bool((inner & inner.T & is_outside[:, None]).any(1).sum() > 1)
 
 
 @functools.lru_cache(maxsize=8000)
@@ -314,13 +358,9 @@ def interrupt(
         return 0
     first, second = np.array(plain).T
     start, along = places[first], places[second] - places[first]
-    # start + s * along of one bond is the place of another: s[i, j] on i, s[j, i] on j
-    offset = start[None] - start[:, None]  # (m, m, 2)
-    turn = along[:, None, 0] * along[None, :, 1] - along[:, None, 1] * along[None, :, 0]
     length = np.linalg.norm(along, axis=1)
+    share, turn = _crossings(start, along)
     sine = turn / np.maximum(length[:, None] * length[None], 1e-9)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (offset[..., 0] * along[None, :, 1] - offset[..., 1] * along[None, :, 0]) / turn
     inner = (share > 0.2) & (share < 0.8)
     crossed = np.argwhere(np.triu(inner & inner.T & (np.abs(sine) > 0.4)))
     gap = float(rng.uniform(0.06, 0.16)) * bond + line / 2
@@ -338,3 +378,20 @@ def interrupt(
             fixed = np.round(np.array(corners) * 16).astype(np.int32)
             cv2.fillConvexPoly(ink, fixed, grey, cv2.LINE_8, 4)
     return len(crossed)
+
+
+def _crossings(
+    start: NDArray[np.float64], along: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where lines cross: ``[i, j]`` how far along line i, as a share of it, line j crosses it, not
+    a number where they are parallel; and the cross product of the two.
+
+    Args:
+        start: (m, 2) where the lines begin.
+        along: (m, 2) from there to their ends.
+    """
+    offset = start[None] - start[:, None]  # (m, m, 2)
+    turn = along[:, None, 0] * along[None, :, 1] - along[:, None, 1] * along[None, :, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (offset[..., 0] * along[None, :, 1] - offset[..., 1] * along[None, :, 0]) / turn
+    return share, turn

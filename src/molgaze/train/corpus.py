@@ -56,7 +56,7 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
         is_caged = bool(bridged(mol))
         if is_caged and rng.random() < SEEN_IN_SPACE and draw_in_space(mol, rng):
             pass
-        elif pick < (max(coordgen, 0.6) if is_caged else coordgen):
+        elif pick < (max(coordgen, 0.55) if is_caged else coordgen):
             try:
                 rdCoordGen.AddCoords(mol)
             except (RuntimeError, ValueError):
