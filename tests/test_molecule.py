@@ -220,6 +220,32 @@ def test_drawn_hydrogens_count_for_stereo_and_then_go() -> None:
     assert read(["C", "N", "C", "F", "H"], places, bonds).smiles == "C[C@H](N)F"
 
 
+@pytest.mark.parametrize("kind", ["w", "h", "~"])
+@pytest.mark.parametrize("atom", ["C", "N+"])
+def test_the_molfile_has_the_hydrogens_of_wedges(atom: str, kind: str) -> None:
+    places = [(40.0, 40.0), (30.0, 25.0), (40.0, 20.0), (57.0, 50.0), (23.0, 50.0)]
+    bonds: Bonds = [(0, 1, kind), (0, 2, "-"), (0, 3, "-"), (0, 4, "-")]
+    found = read([atom, "H", "O", "C", "F"], places, bonds)
+    block = found.molfile
+    drawn = Chem.MolFromMolBlock(block, removeHs=False)
+    assert [a.GetSymbol() for a in drawn.GetAtoms()] == [atom[0], "O", "C", "F", "H"]
+    assert drawn.GetConformer().GetPositions()[4].tolist() == [30.0, -25.0, 0.0]
+    assert (found.atoms, found.molfile_atoms) == ((0, 2, 3, 4), (0, 2, 3, 4, 1))
+    marks = [line.split() for line in block.splitlines()[9:13]]
+    marked = [mark for mark in marks if mark[3] != "0"]
+    assert marked == [["1", "5", "1", {"w": "1", "h": "6", "~": "4"}[kind]]]
+    assert Chem.MolToSmiles(Chem.MolFromMolBlock(block)) == found.smiles
+    assert ("@" in found.smiles) == (kind != "~")
+
+
+def test_a_hydrogen_whose_wedge_says_nothing_is_not_in_the_molfile() -> None:
+    places = [(40.0, 40.0), (40.0, 20.0), (57.0, 50.0), (23.0, 50.0)]
+    # The narrow end is at the hydrogen.
+    found = read(["C", "C", "C", "H"], places, [(0, 1, "-"), (0, 2, "="), (3, 0, "w")])
+    assert found.mol.GetNumAtoms() == Chem.MolFromMolBlock(found.molfile).GetNumAtoms() == 3
+    assert found.molfile_atoms == found.atoms
+
+
 @pytest.mark.parametrize(
     ("end", "smiles"),
     [((77.0, 30.0), "C/C=C/C"), ((77.0, 50.0), "C/C=C\\C"), ((80.0, 43.0), "CC=CC")],

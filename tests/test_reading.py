@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def reading(smiles: str, **more: object) -> Reading:
 
 FAILED = Reading(finish_reason="error", source="b.png", error="too small", error_type="ImageError")
 EMPTY = Reading(finish_reason="no molecule", source="c.png")
+
+
+@pytest.mark.parametrize("wedged", [2, 3, 4, 5])
+def test_drawings_have_wedges_where_the_molfile_has_them(wedged: int, tmp_path: Path) -> None:
+    atoms = [("C", 60, -60), ("O", 40, -70), ("N", 80, -70), ("F", 75, -45), ("H", 45, -45)]
+    bonds = [f"  1{i:>3}  1  {6 if i == wedged else 0}" for i in (2, 3, 4, 5)]
+    rows = [f"{x:>10}{y:>10}{0:>10} {name:<3} 0  0" for name, x, y in atoms]
+    head = "  5  4  0  0  1  0  0  0  0  0999 V2000"
+    block = "\n".join(["", "", "", head, *rows, *bonds, "M  END"])
+    mol = Chem.MolFromMolBlock(block)
+    Reading(Chem.MolToSmiles(mol), molfile=block).save(tmp_path / "a.svg")
+    lines = re.findall(r"class='bond-(\d+) ", (tmp_path / "a.svg").read_text("utf-8"))
+    # A plain bond is two lines, each in the colour of one of its ends; a hashed one has many.
+    assert [i for i in range(4) if lines.count(str(i)) > 3] == [wedged - 2]
 
 
 def test_mol_keeps_stereo_and_is_yours() -> None:

@@ -39,7 +39,9 @@ pytest.importorskip("python_multipart")
 from fastapi.testclient import TestClient
 
 from molgaze import files
+from molgaze.molecule import molecule
 from molgaze.reading import COLUMNS, Reading
+from molgaze.walk import Graph
 from molgaze.web import server, tasks
 from molgaze.web.server import FoundAnswer, Limits, ReadingAnswer, application
 from molgaze.workers import WorkerError
@@ -371,6 +373,34 @@ def test_drawings_lie_on_the_picture_with_wedges_where_they_were() -> None:
         assert top + float(mark[2]) * scale == pytest.approx(doubt["y"], abs=0.5)
     assert tasks.drawing("rubbish") is None
     assert tasks.drawing(None) is None
+
+
+@pytest.mark.parametrize("kind", ["w", "h"])
+def test_wedges_to_drawn_hydrogens_stay_there(kind: str) -> None:
+    """A ring of four with two more on one carbon: F and H, which has the wedge."""
+    places = [(60, 60), (40, 60), (40, 80), (60, 80), (75, 70), (70, 45)]
+    ring: list[tuple[int, int, str]] = [(0, 1, "-"), (1, 2, "-"), (2, 3, "-"), (3, 0, "-")]
+    graph = Graph(
+        ["C", "C", "C", "N", "F", "H"], np.array(places, float), [*ring, (0, 4, "-"), (0, 5, kind)]
+    )
+    found = molecule(graph)
+    given = Reading(found.smiles, molfile=found.molfile, atom_confidences=(0.9,) * 5 + (0.4,))
+    drawn = tasks.drawing(given.molfile, given.atom_confidences)
+    assert drawn is not None
+    # A plain bond is one line, which is in two colours where it ends at an atom other than carbon.
+    shapes = re.findall(r"<path class='bond-\d+ atom-(\d+) atom-(\d+)' d='([^']+)'", drawn["svg"])
+    wedged = {
+        frozenset(map(int, ends))
+        for *ends, path in shapes
+        if "Z" in path or sum(shape[:2] == tuple(ends) for shape in shapes) > 3
+    }
+    assert wedged == {frozenset({0, 5})}
+    assert [(doubt["x"], doubt["y"], doubt["label"]) for doubt in drawn["doubtful"]] == [
+        (70, 45, "H")
+    ]
+    assert [(a.number, a.symbol) for a in given.doubtful_atoms()] == [(6, "H")]
+    assert given.mol is not None
+    assert given.mol.GetNumAtoms() == 5
 
 
 class Alanine(Stub):

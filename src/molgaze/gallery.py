@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .document import Document
 from .files import whole
 from .picture import PictureError, Source
-from .reading import MIN_CONFIDENCE, Reading, draw
+from .reading import MIN_CONFIDENCE, Reading, redraw
 
 DPI = 100.0  # of a page of a PDF as it is shown
 WIDEST = 1200  # px of a page of a picture as it is shown
@@ -116,7 +116,7 @@ def _kind(reading: Reading, least: float) -> str:
 
 
 def _entry(number: int, i: int, reading: Reading) -> str:
-    picture = draw(reading.mol, STRUCTURE)
+    picture = redraw(reading, STRUCTURE)
     shown = (
         f"<img alt='' src='data:image/png;base64,{base64.b64encode(picture).decode()}'>"
         if picture

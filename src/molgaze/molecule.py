@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from rdkit import Chem, Geometry, rdBase
@@ -17,11 +18,12 @@ from .components import median
 from .finding import Finding, Kind
 from .graft import NUMBER, graft
 from .origin import forget, named, source, spot, trace, trace_bond
-from .stereo import MARK, perceive, wedge_as_drawn
+from .stereo import MARK, WEDGES, perceive, wedge_as_drawn
 from .valence import FILLED, cure, write_oxides
 from .walk import ATOM_PATTERN, Graph
 
 V2000_ATOMS = 999
+NUMBERED = "_numbered"  # property of an atom: its number while hydrogens were atoms, too
 BONDS = {
     "-": Chem.BondType.SINGLE,
     "w": Chem.BondType.SINGLE,
@@ -41,6 +43,22 @@ class MoleculeError(ValueError):
     """The graph is none: no atoms, a bond that cannot be, an element that there is not."""
 
 
+class Hydrogen(NamedTuple):
+    """A drawn hydrogen at the wide end of a wedge, which only the molfile has as an atom.
+
+    Attributes:
+        bearer: the atom of the molecule that it is bonded to, from 0.
+        kind: of the wedge, a key of :data:`molgaze.stereo.WEDGES`.
+        place: (x, y) in pixels, y up.
+        source: its atom of the graph.
+    """
+
+    bearer: int
+    kind: str
+    place: tuple[float, float]
+    source: int
+
+
 @dataclass(frozen=True)
 class Molecule:
     """What a graph stands for.
@@ -53,6 +71,7 @@ class Molecule:
         findings: what was read otherwise than drawn, and what is at fault.
         atoms: for each atom of mol the atom of the graph that it came from.
         valid: whether it obeys the rules of valence and its circles have a Kekulé form.
+        hydrogens: those on wedges, which are no atoms of mol.
     """
 
     mol: Chem.Mol
@@ -60,6 +79,7 @@ class Molecule:
     findings: tuple[Finding, ...]
     atoms: tuple[int, ...]
     valid: bool = True
+    hydrogens: tuple[Hydrogen, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -74,10 +94,23 @@ class Molecule:
         labelled = any(a.HasProp("atomLabel") for a in self.mol.GetAtoms())
         return _cxsmiles(self.mol) if labelled else None
 
-    @cached_property
+    @property
     def molfile(self) -> str:
-        """V2000, or V3000 above 999 atoms or bonds; coordinates of the conformer."""
-        return _molfile(self.mol, self.valid)
+        """V2000, or V3000 above 999 atoms or bonds; coordinates of the conformer.
+
+        Wedges are on the bonds that were drawn as wedges. After the atoms of mol come those of
+        ``hydrogens``, since else their wedges would have to be on other bonds.
+        """
+        return self._written[0]
+
+    @property
+    def molfile_atoms(self) -> tuple[int, ...]:
+        """For each atom of the molfile the atom of the graph that it came from."""
+        return self.atoms + tuple(hydrogen.source for hydrogen in self._written[1])
+
+    @cached_property
+    def _written(self) -> tuple[str, tuple[Hydrogen, ...]]:
+        return _molfile(self.mol, self.valid, self.hydrogens)
 
     @cached_property
     def inchikey(self) -> str | None:
@@ -194,10 +227,14 @@ def _place(mol: Chem.RWMol) -> None:
 
 
 def _finish(drawn: Chem.RWMol, valid: bool, findings: list[Finding]) -> Molecule:
+    for atom in drawn.GetAtoms():
+        atom.SetIntProp(NUMBERED, atom.GetIdx())
     mol = Chem.RemoveHs(drawn, sanitize=valid)
+    hydrogens = _on_wedges(drawn, {a.GetIntProp(NUMBERED): a.GetIdx() for a in mol.GetAtoms()})
     atoms = tuple(source(a) for a in mol.GetAtoms())
     forget(mol)
     for atom in mol.GetAtoms():
+        atom.ClearProp(NUMBERED)
         if atom.GetAtomicNum():
             atom.SetAtomMapNum(0)
     if not valid:
@@ -209,25 +246,61 @@ def _finish(drawn: Chem.RWMol, valid: bool, findings: list[Finding]) -> Molecule
     elif valid:
         why = "RDKit does not read its own SMILES of this molecule"
         findings.append(Finding(Kind.SMILES, why, ()))
-    return Molecule(mol, smiles, tuple(dict.fromkeys(findings)), atoms, valid)
+    return Molecule(mol, smiles, tuple(dict.fromkeys(findings)), atoms, valid, hydrogens)
 
 
-def _molfile(mol: Chem.Mol, valid: bool) -> str:
+def _on_wedges(drawn: Chem.Mol, kept: dict[int, int]) -> tuple[Hydrogen, ...]:
+    """The hydrogens at the wide ends of wedges that are no atoms of the molecule any more.
+
+    Args:
+        drawn: with all atoms.
+        kept: for each atom that the molecule still has, its number there.
+    """
+    return tuple(
+        Hydrogen(
+            kept[bond.GetBeginAtomIdx()],
+            bond.GetProp(MARK),
+            spot(bond.GetEndAtom()),
+            source(bond.GetEndAtom()),
+        )
+        for bond in drawn.GetBonds()
+        if bond.HasProp(MARK)
+        and bond.GetBeginAtomIdx() in kept
+        and bond.GetEndAtomIdx() not in kept
+    )
+
+
+def _molfile(
+    mol: Chem.Mol, valid: bool, hydrogens: tuple[Hydrogen, ...]
+) -> tuple[str, tuple[Hydrogen, ...]]:
+    """The molfile, and the hydrogens that are atoms of it."""
     copy = Chem.RWMol(mol)
     # RDKit writes only a query bond as "any" (8); an unspecified one becomes an illegal 0.
     for i in [b.GetIdx() for b in copy.GetBonds() if b.GetBondType() == Chem.BondType.UNSPECIFIED]:
         copy.ReplaceBond(i, Chem.MolFromSmarts("*~*").GetBondWithIdx(0))
-    large = copy.GetNumAtoms() > V2000_ATOMS or copy.GetNumBonds() > V2000_ATOMS
-    block = str(Chem.MolToMolBlock(copy, kekulize=valid, forceV3000=large))
-    if not valid or not any(bond.HasProp(MARK) for bond in copy.GetBonds()):
-        return block
+    block = _block(copy, valid)
+    if not valid or not (hydrogens or any(bond.HasProp(MARK) for bond in copy.GetBonds())):
+        return block, ()
     # RDKit chooses the bonds that are wedged; those that were drawn so are to be.
-    wedge_as_drawn(copy)
-    as_drawn = str(Chem.MolToMolBlock(copy, kekulize=valid, forceV3000=large))
+    wedge_as_drawn(copy, {hydrogen.bearer for hydrogen in hydrogens})
+    for bearer, kind, place, _ in hydrogens:
+        hydrogen_count = copy.GetAtomWithIdx(bearer).GetNumExplicitHs()
+        copy.GetAtomWithIdx(bearer).SetNumExplicitHs(max(hydrogen_count - 1, 0))
+        added = copy.AddAtom(Chem.Atom(1))
+        copy.AddBond(bearer, added, Chem.BondType.SINGLE)
+        copy.GetBondBetweenAtoms(bearer, added).SetBondDir(WEDGES[kind])
+        copy.GetConformer().SetAtomPosition(added, Geometry.Point3D(*place, 0.0))
+    as_drawn = _block(copy, valid)
     with rdBase.BlockLogs():
         given, told = (Chem.MolFromMolBlock(text) for text in (block, as_drawn))
-    is_same = None not in (given, told) and Chem.MolToSmiles(given) == Chem.MolToSmiles(told)
-    return as_drawn if is_same else block
+    if None in (given, told) or Chem.MolToSmiles(given) != Chem.MolToSmiles(told):
+        return block, ()
+    return as_drawn, hydrogens
+
+
+def _block(mol: Chem.Mol, valid: bool) -> str:
+    large = mol.GetNumAtoms() > V2000_ATOMS or mol.GetNumBonds() > V2000_ATOMS
+    return str(Chem.MolToMolBlock(mol, kekulize=valid, forceV3000=large))
 
 
 def _cxsmiles(mol: Chem.Mol) -> str:

@@ -374,7 +374,7 @@ class Reader:
                 **common,
             )
         of_graph = self._confidence.of_atoms(best.features, verdict.chances)
-        atoms = tuple(float(of_graph[source]) for source in found.atoms)
+        atoms = tuple(float(of_graph[source]) for source in found.molfile_atoms)
         doubts = doubtful_atoms(verdict.graph, of_graph)
         others: dict[str, float] = {}
         for candidate in candidates:

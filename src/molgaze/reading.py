@@ -272,7 +272,7 @@ class Reading:
         if form is not None:
             write([self], path, form)
             return
-        drawn = draw(self.mol, svg=suffix == ".svg")
+        drawn = redraw(self, svg=suffix == ".svg")
         if drawn is None:
             raise ValueError(f"{self.title or 'reading'}: RDKit cannot draw this molecule")
         with whole(path) as draft:
@@ -332,10 +332,10 @@ class Reading:
         return {name: row[name] for name in COLUMNS}
 
     def _repr_png_(self) -> bytes | None:
-        return draw(self.mol)
+        return redraw(self)
 
     def _repr_html_(self) -> str:
-        picture = draw(self.mol)
+        picture = redraw(self)
         rows = [
             ("source", self.source if self.page is None else f"{self.source}, page {self.page}"),
             ("SMILES", self.cxsmiles or self.smiles),
@@ -358,8 +358,24 @@ class Reading:
         return f"<div>{image}<table>{cells}</table></div>"
 
 
+def redraw(reading: Reading, size: tuple[int, int] = (240, 320), svg: bool = False) -> bytes | None:
+    """A PNG of the molecule of a reading as it lies in the picture, its wedges on the bonds that
+    had them there; in RDKit's layout without a molfile, and None without a molecule.
+
+    Args:
+        reading: of a picture.
+        size: (height, width) in pixels.
+        svg: True for an SVG drawing of the same size.
+    """
+    mol = as_drawn(reading.molfile)
+    return draw(reading.mol, size, svg) if mol is None else draw(mol, size, svg, prepared=True)
+
+
 def draw(
-    mol: Chem.Mol | None, size: tuple[int, int] = (240, 320), svg: bool = False
+    mol: Chem.Mol | None,
+    size: tuple[int, int] = (240, 320),
+    svg: bool = False,
+    prepared: bool = False,
 ) -> bytes | None:
     """A PNG of a molecule in its own layout, or RDKit's if it has none; None if it has no atoms.
 
@@ -367,6 +383,8 @@ def draw(
         mol: drawn if not None.
         size: (height, width) in pixels.
         svg: True for an SVG drawing of the same size.
+        prepared: True if its bonds have their wedges already, as :func:`as_drawn` gives them; else
+            RDKit chooses the bonds that are wedged.
     """
     if mol is None or not mol.GetNumAtoms():
         return None
@@ -377,12 +395,37 @@ def draw(
             shown = Chem.Mol(mol)
             if shown.GetNumConformers():  # in pixels of a picture: letters are sized for angstroms
                 rdDepictor.NormalizeDepiction(shown, canonicalize=0)
-            rdMolDraw2D.PrepareAndDrawMolecule(canvas, shown)
+            if prepared:
+                options: Any = canvas.drawOptions()
+                options.prepareMolsBeforeDrawing = False
+                canvas.DrawMolecule(shown)
+            else:
+                rdMolDraw2D.PrepareAndDrawMolecule(canvas, shown)
         except (RuntimeError, ValueError):
             return None
         canvas.FinishDrawing()
         drawn = canvas.GetDrawingText()
     return drawn.encode() if isinstance(drawn, str) else bytes(drawn)
+
+
+def as_drawn(molfile: str | None) -> Chem.Mol | None:
+    """The atoms, bonds and wedges of a molfile as they are in it, whatever their chemistry, for
+    drawings; None without places.
+    """
+    with rdBase.BlockLogs():
+        mol = _drawn(molfile)
+        try:
+            if mol is None or not mol.GetNumAtoms() or not mol.GetNumConformers():
+                return None
+            Chem.ReapplyMolBlockWedging(mol)
+            mol.UpdatePropertyCache(strict=False)
+            Chem.FastFindRings(mol)
+        except (RuntimeError, ValueError):
+            return None
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            atom.SetProp("_displayLabel", symbol_of(atom))
+    return mol
 
 
 def one_line(value: object) -> str:
@@ -402,7 +445,10 @@ def _parse(molfile: str | None, smiles: str | None) -> Chem.Mol | None:
 def _drawn(molfile: str | None) -> Chem.Mol | None:
     """The atoms of a molfile one for one, whatever their chemistry."""
     with rdBase.BlockLogs():
-        return Chem.MolFromMolBlock(molfile, sanitize=False, removeHs=False) if molfile else None
+        try:
+            return Chem.MolFromMolBlock(molfile, False, False) if molfile else None
+        except (RuntimeError, ValueError):
+            return None
 
 
 def symbol_of(atom: Chem.Atom) -> str:

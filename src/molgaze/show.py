@@ -17,12 +17,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
-from rdkit.Chem import rdDepictor
 
 from . import walk
 from .document import Document
 from .picture import PictureError, Sheet, Source, load
-from .reading import Reading, draw
+from .reading import Reading, redraw
 
 Point: TypeAlias = tuple[float, float]
 Colour: TypeAlias = tuple[int, int, int]
@@ -410,11 +409,7 @@ def _font(size: float) -> Font:
 
 def _molecule(reading: Reading, size: tuple[int, int]) -> Image.Image:
     """The molecule redrawn, or a line that says why there is none; size (width, height)."""
-    mol = reading.mol
-    if mol is not None and mol.GetNumConformers():
-        # RDKit sizes letters for bonds of 1.5, not for pixels.
-        rdDepictor.NormalizeDepiction(mol, canonicalize=0)
-    drawn = draw(mol, (size[1], size[0]))
+    drawn = redraw(reading, (size[1], size[0]))
     if drawn is not None:
         with Image.open(io.BytesIO(drawn)) as picture:
             return picture.convert("RGB")

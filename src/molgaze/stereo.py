@@ -6,6 +6,7 @@ Atoms and bonds carry what was drawn in the properties of :mod:`molgaze.origin`.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 from rdkit import Chem
@@ -65,9 +66,13 @@ def perceive(mol: Chem.RWMol, valid: bool, findings: list[Finding]) -> None:
             find(findings, Kind.NO_STEREO, atom, "the wedge drawn from it gives no stereo")
 
 
-def wedge_as_drawn(mol: Chem.RWMol) -> None:
+def wedge_as_drawn(mol: Chem.RWMol, others: Collection[int] = ()) -> None:
     """Sets the directions of bonds: as they were drawn, and as RDKit chooses them for the
-    stereocentres whose drawn wedge is on no bond of the molecule any more.
+    stereocentres that no wedge was drawn from.
+
+    Args:
+        mol: with the property `MARK` on bonds that were drawn as wedges.
+        others: atoms from which wedges lead to what is no atom of mol.
     """
     drawn = [
         (bond.GetIdx(), bond.GetBeginAtomIdx(), bond.GetProp(MARK))
@@ -75,7 +80,7 @@ def wedge_as_drawn(mol: Chem.RWMol) -> None:
         if bond.HasProp(MARK)
     ]
     Chem.WedgeMolBonds(mol, mol.GetConformer())
-    marked = {begin for _, begin, _ in drawn}
+    marked = {begin for _, begin, _ in drawn} | set(others)
     for bond in mol.GetBonds():
         if bond.GetBeginAtomIdx() in marked and bond.GetBondType() == Chem.BondType.SINGLE:
             bond.SetBondDir(Chem.BondDir.NONE)

@@ -21,7 +21,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from ..document import Document, is_pdf
 from ..files import Format, answered, text
 from ..picture import PictureError, load
-from ..reading import Reading
+from ..reading import Reading, as_drawn, symbol_of
 from ..workers import Reads, failure, named
 
 Answered = tuple[str | None, Any]
@@ -178,7 +178,7 @@ def recognized(reader: Reads, content: bytes) -> Answered:
         said = (found["error"] or "no molecule was seen in this picture").removeprefix("picture: ")
         return fault or "molecule", said
     with rdBase.BlockLogs():
-        mol = _as_drawn(found["molfile"])
+        mol = as_drawn(found["molfile"])
         if mol is None:
             return "molecule", "this molecule cannot be drawn"
         _sized(mol)
@@ -204,7 +204,7 @@ def drawing(molfile: str | None, confidences: Sequence[float] = ()) -> dict[str,
         (``label``) and its ``confidence``.
     """
     with rdBase.BlockLogs():
-        mol = _as_drawn(molfile) if molfile else None
+        mol = as_drawn(molfile)
         if mol is None:
             return None
         places = mol.GetConformer().GetPositions().tolist()
@@ -213,23 +213,6 @@ def drawing(molfile: str | None, confidences: Sequence[float] = ()) -> dict[str,
             return _drawn(mol, places, unit, confidences)
         except (RuntimeError, ValueError):
             return None
-
-
-def _as_drawn(molfile: str) -> Chem.Mol | None:
-    """Bonds and wedges as they are in the molfile, whatever their chemistry."""
-    try:
-        mol = Chem.MolFromMolBlock(molfile, sanitize=False, removeHs=False)
-        if mol is None or not mol.GetNumAtoms() or not mol.GetNumConformers():
-            return None
-        Chem.ReapplyMolBlockWedging(mol)
-        mol.UpdatePropertyCache(strict=False)
-        Chem.FastFindRings(mol)
-    except (RuntimeError, ValueError):
-        return None
-    for atom in mol.GetAtoms():
-        if atom.GetAtomicNum() == 0:
-            atom.SetProp("_displayLabel", _label(atom) or "*")
-    return mol
 
 
 def _sized(mol: Chem.Mol) -> float:
@@ -284,7 +267,7 @@ def _drawn(
         {
             "x": round(places[i][0], 2),
             "y": round(-places[i][1], 2),
-            "label": mol.GetAtomWithIdx(i).GetSymbol().replace("*", _label(mol.GetAtomWithIdx(i))),
+            "label": symbol_of(mol.GetAtomWithIdx(i)),
             "confidence": round(confidences[i], 4),
         }
         for i in doubts
