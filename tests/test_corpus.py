@@ -117,6 +117,7 @@ def test_ends_are_crossed_at_right_angles() -> None:
         ("CC[O]", [(0, 0), (1, 0), (0.1, 0.05)], False),  # the ends of a chain meet
         ("CCCC", [(0, 0), (1, 0), (2, 0), (2.2, 0.1)], False),  # a bond too short to be seen
         ("CC(C)CC", [(0.4, 0.1), (0, 0), (0.4, -0.1), (-1, 0), (-2, 0)], True),  # a narrow pair
+        ("OC(O)CC", [(0.4, 0.1), (0, 0), (0.4, -0.1), (-1, 0), (-2, 0)], False),  # two texts
         ("CC(C)CC", [(0.4, 0.05), (0, 0), (0.4, -0.05), (-1, 0), (-2, 0)], False),
         ("[Na+].[Cl-]", [(0, 0), (0.2, 0)], False),
         ("[Na+].[Cl-]", [(0, 0), (2, 0)], True),

@@ -47,10 +47,9 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
     inside the rings; of cages, most of those that are not seen in space.
     """
     hydrogens = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() == 1 and a.GetDegree() == 1]
-    if hydrogens and rng.random() < ADDED_LATER:
-        legible = _with_hydrogens_later(mol, set(hydrogens), rng, coordgen)
-        if legible is not None:
-            return legible
+    is_later = bool(hydrogens) and rng.random() < ADDED_LATER
+    if is_later and _with_hydrogens_later(mol, set(hydrogens), rng, coordgen):
+        return True
     pick = rng.random()
     with rdBase.BlockLogs():
         is_caged = bool(bridged(mol))
@@ -76,24 +75,24 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
 
 def _with_hydrogens_later(
     mol: Chem.Mol, hydrogens: set[int], rng: np.random.Generator, coordgen: float
-) -> bool | None:
+) -> bool:
     """Lay a molecule out without its hydrogens, which then go where there is room, on shorter
-    bonds, as RDKit does before it draws; None if that is not possible.
+    bonds, as RDKit does before it draws; False if no sound layout comes of it.
     """
     with rdBase.BlockLogs():
         bare = Chem.RemoveHs(mol)
         heavy = [i for i in range(mol.GetNumAtoms()) if i not in hydrogens]
         if bare.GetNumAtoms() != len(heavy):
-            return None
+            return False
         if not layout(bare, rng, coordgen):
             return False
         new = {old: i for i, old in enumerate(heavy)}
         roots = [mol.GetAtomWithIdx(i).GetNeighbors()[0].GetIdx() for i in sorted(hydrogens)]
         if len(set(roots)) < len(roots):
-            return None
+            return False
         whole = Chem.AddHs(bare, addCoords=True, onlyOnAtoms=[new[i] for i in roots])
     if whole.GetNumAtoms() != mol.GetNumAtoms():
-        return None
+        return False
     places = whole.GetConformer().GetPositions()
     added = {
         whole.GetAtomWithIdx(i).GetNeighbors()[0].GetIdx(): i
@@ -131,10 +130,12 @@ def _is_legible(mol: Chem.Mol) -> bool:
             return False
     else:
         gaps /= 1.5
-    near = np.argwhere(np.triu(gaps < 0.35))
+    near = np.argwhere(np.triu(gaps < 0.4))
     for a, b in near.tolist():
         if mol.GetBondBetweenAtoms(a, b) is not None:
             continue
+        if all(mol.GetAtomWithIdx(i).GetAtomicNum() != 6 for i in (a, b)):
+            return False  # their texts are on top of one another
         beside = {n.GetIdx() for n in mol.GetAtomWithIdx(a).GetNeighbors()}
         is_pair = any(n.GetIdx() in beside for n in mol.GetAtomWithIdx(b).GetNeighbors())
         if gaps[a, b] < (0.15 if is_pair else 0.3):

@@ -36,13 +36,13 @@ UPRIGHT = 0.08  # share of whole molecules that are drawn as formulas, with stra
 
 #: kind of drawing -> its share of the pictures as long as all kinds are read equally well
 SHARES: Mapping[str, float] = {
-    "whole": 0.55,  # a molecule as it comes
+    "whole": 0.53,  # a molecule as it comes
     "label": 0.13,  # any text on a small scaffold
     "piece": 0.06,  # a ring system with its side chains, every group written that can be
     "stereo": 0.13,  # wedges, hashes, waves, drawn hydrogens
     "mark": 0.05,  # charges, radicals, isotopes, attachment points
-    "rare": 0.05,  # rare elements, metals, cages, macrocycles, alkynes, a few atoms alone
-    "surrounded": 0.02,  # with frames, arrows, numbers, tints or neighbours round it
+    "rare": 0.06,  # rare elements, metals, cages, macrocycles, alkynes, a few atoms alone
+    "surrounded": 0.03,  # with frames, brackets, arrows, numbers, tints or neighbours round it
     "nothing": 0.01,  # no molecule
 }
 KINDS = tuple(SHARES)
@@ -728,7 +728,13 @@ def _look(kind: str, heavy: int, rng: np.random.Generator) -> Style:
     if kind == "piece":
         return replace(look, abbreviations=0.97, chains=rng.random() < 0.12)
     if kind == "stereo":
-        return replace(look, waves=rng.random() < 0.2, abbreviations=look.abbreviations / 2)
+        return replace(
+            look,
+            waves=rng.random() < 0.2,
+            abbreviations=look.abbreviations / 2,
+            methyls=look.methyls if rng.random() < 0.6 else 0.0,  # texts would hide the wedges
+            carbons=0.0,
+        )
     if kind == "mark":
         look = replace(look, abbreviations=0.0, circled_charges=rng.random() < 0.3)
         return replace(look, charges_away=rng.uniform(0.1, 1.2) if rng.random() < 0.15 else 0.0)

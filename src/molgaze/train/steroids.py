@@ -30,7 +30,7 @@ _AT_17 = (
     *("C(C)(O)CCCC(C)C", "C(C)CCC(=C)C(C)C", "C(CO)CCC(C)C", "C(C)CO", "C1=CC(=O)OC1", "C(=C)C"),
     *("c1cccnc1", "C(C)CCC(O)C(C)(C)O", "C(C)C1CC(C)=C(C)C(=O)O1", "C1=CC(=O)OC=C1", "CC"),
 )
-_SECOND = ("O", "O", "C#C", "C", "C=C", "OC(C)=O")  # at 17, with an oxygen as the first
+_SECOND = ("C#C", "C", "C=C", "CC", "C(C)=O", "C(=O)CO")  # at 17, with an oxygen as the first
 _ANYWHERE = ("O", "O", "O", "=O", "=O", "C", "C", "F", "Cl", "OC(C)=O", "OC", "CO", "C=O", "CC")
 _SUGARS = (
     *("C1CC(O)C(O)C(C)O1", "C1CC(O)C(OC)C(C)O1", "C1OC(CO)C(O)C(O)C1O", "C1OC(C)C(O)C(O)C1O"),
