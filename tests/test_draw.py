@@ -14,6 +14,7 @@ from molgaze.molecule import molecule
 from molgaze.train import draw, lessons
 from molgaze.train.corpus import Corpus, layout
 from molgaze.train.spoil import _trimmed, spoil
+from molgaze.train.surroundings import _brackets
 
 
 def laid_out(smiles: str) -> Chem.Mol:
@@ -144,3 +145,34 @@ def test_trimmed_pictures_lose_at_most_a_few_strokes_and_places_move_along() -> 
     bare = draw.Drawing(drawn.ink * 0, drawn.graph, 40.0)
     assert _trimmed(bare.ink, bare.graph, 3.0, np.random.default_rng(0))[0] is bare.ink
     assert spoil(bare, np.random.default_rng(0)).ink.size
+
+
+@pytest.mark.parametrize("smiles", ["CCc1ccccc1C(=O)[O-].[Ca+2]", "CC(=O)NC"])
+def test_brackets_stand_round_the_largest_fragment(smiles: str) -> None:
+    mol = laid_out(smiles)
+    if mol.GetNumAtoms() > 6:  # the ion far to the right
+        mol.GetConformer().SetAtomPosition(mol.GetNumAtoms() - 1, (14.0, 0.0, 0.0))
+    for seed in range(8):
+        drawn = draw.own(mol, np.random.default_rng(seed), look())
+        out = _brackets(drawn, np.random.default_rng(seed))
+        x, y = np.round(out.graph.places[0] - drawn.graph.places[0]).astype(int)
+        height, width = drawn.ink.shape
+        before = out.ink.copy()
+        spot = before[y : y + height, x : x + width]
+        assert (spot >= drawn.ink).all()  # what was drawn is there, and has moved with its places
+        spot[drawn.ink > 0] = 0
+        added = np.flatnonzero((before > 128).any(0))
+        inside = out.graph.places[draw._fragments(_neighbours(out.graph))[0], 0]
+        assert added.min() < inside.min()
+        assert added.max() > inside.max()
+        lone = [i for i, name in enumerate(out.graph.atoms) if "Ca" in name]
+        for at in out.graph.places[lone, 0]:  # the ion stays outside, on either side
+            assert not added.min() < at < added.max()
+
+
+def _neighbours(graph: walk.Graph) -> list[list[int]]:
+    found: list[list[int]] = [[] for _ in graph.atoms]
+    for a, b, _ in graph.bonds:
+        found[a].append(b)
+        found[b].append(a)
+    return found

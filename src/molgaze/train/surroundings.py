@@ -47,6 +47,68 @@ def _frame(drawing: Drawing, rng: np.random.Generator) -> Drawing:
     return out
 
 
+def _largest(drawing: Drawing) -> tuple[int, int]:
+    """The first and last column of ink of the largest fragment, where there is room for brackets
+    between it and the others; of all ink, if not.
+    """
+    graph, bond = drawing.graph, drawing.bond
+    has_ink = drawing.ink.max(0) > 60
+    columns = np.flatnonzero(has_ink)
+    whole = (int(columns[0]), int(columns[-1]))
+    group = list(range(len(graph.atoms)))
+    for a, b, _ in graph.bonds:
+        old, new = group[a], group[b]
+        group = [new if of == old else of for of in group]
+    largest = max(set(group), key=group.count)
+    places = graph.places[:, 0]
+    inside = np.array([of == largest for of in group])
+    wide = round(0.9 * bond)
+    left, right = (int(v) for v in (places[inside].min(), places[inside].max()))
+    while left > 0 and has_ink[max(left - wide, 0) : left].any():
+        left -= 1
+    while right < len(has_ink) - 1 and has_ink[right + 1 : right + 1 + wide].any():
+        right += 1
+    if ((places[~inside] > left - wide) & (places[~inside] < right + wide)).any():
+        return whole
+    within = np.flatnonzero(has_ink[left : right + 1])
+    return (left + int(within[0]), left + int(within[-1])) if len(within) else whole
+
+
+def _brackets(drawing: Drawing, rng: np.random.Generator) -> Drawing:
+    """A pair of square brackets or parentheses as high as the molecule, as of an ion or a repeat,
+    often with a letter or sign at their end.
+    """
+    bond = drawing.bond
+    look = replace(style(rng), bond=bond)
+    if not (drawing.ink > 60).any():
+        return drawing
+    first, last = _largest(drawing)
+    rows = np.flatnonzero(drawing.ink[:, first : last + 1].max(1) > 60)
+    gap = round(bond * float(rng.uniform(0.25, 0.6)))
+    room = round(1.8 * bond)
+    out = _grown(drawing, (room, room, room, room))
+    over = round(bond * float(rng.uniform(0.0, 0.5)))
+    top, bottom = int(rows[0]) + room - over, int(rows[-1]) + room + over
+    arm = round(bond * float(rng.uniform(0.12, 0.4)))
+    thick = _line(bond, rng)
+    is_round = rng.random() < 0.2
+    for side, x in ((1, first + room - gap), (-1, last + room + gap)):
+        if is_round:
+            middle, half = (x + side * arm, (top + bottom) // 2), (bottom - top) // 2
+            start = 110 if side == 1 else -70
+            cv2.ellipse(out.ink, middle, (arm, half), 0, start, start + 140, 255, thick)
+            continue
+        corners = [(x + side * arm, top), (x, top), (x, bottom), (x + side * arm, bottom)]
+        cv2.polylines(out.ink, [np.array(corners)], False, 255, thick)
+    if rng.random() < 0.6:
+        note = str(rng.choice(["n", "m", "x", "2", "2", "3", "+", "2+", "4+", "\u2212", "2\u2212"]))
+        text = typeset(note, [0] * len(note), look, bond * float(rng.uniform(0.25, 0.4)), 0)
+        at = top if note[-1] in "+\u2212" else bottom
+        pen = last + room + gap + 0.1 * bond - min(box[0] for box in text.boxes)
+        paste(out.ink, text.shifted(pen, float(at)), look.font)
+    return out
+
+
 def _arrow(drawing: Drawing, rng: np.random.Generator) -> Drawing:
     """A reaction's arrow to the right or to the left, or a plus."""
     bond = drawing.bond
@@ -142,6 +204,9 @@ def _beside(drawing: Drawing, other: Drawing, rng: np.random.Generator) -> Drawi
     return out
 
 
+_OFTEN = (0.13, 0.13, 0.13, 0.13, 0.13, 0.22, 0.13)  # how often each kind of thing is drawn
+
+
 def surrounded(
     drawing: Drawing, another: Callable[[], Drawing], rng: np.random.Generator
 ) -> Drawing:
@@ -154,7 +219,7 @@ def surrounded(
     """
     if not drawing.graph.atoms:
         return drawing
-    for kind in rng.choice(6, size=int(rng.integers(1, 3)), replace=False):
+    for kind in rng.choice(7, size=int(rng.integers(1, 3)), replace=False, p=_OFTEN):
         if kind == 0:
             drawing = _frame(drawing, rng)
         elif kind == 1:
@@ -165,6 +230,8 @@ def surrounded(
             drawing = _highlit(drawing, rng)
         elif kind == 4:
             drawing = _tinted(drawing, rng)
+        elif kind == 5:
+            drawing = _brackets(drawing, rng)
         else:
             drawing = _beside(drawing, another(), rng)
     return drawing
