@@ -62,6 +62,20 @@ def test_an_svg_opens_no_other_file(tmp_path: Path, quote: str) -> None:
             load(tmp_path / "a.svg")
 
 
+@pytest.mark.parametrize("svg", ["<svg/>", "<svg />", "<svg></svg>", '<a:svg xmlns:a="x"/>'])
+def test_what_has_an_svg_tag_is_no_unknown_format(svg: str) -> None:
+    needs(".svg")
+    with pytest.raises(PictureError, match=r"blank|cannot be drawn") as told:
+        load(svg.encode())
+    assert "known format" not in told.value.reason
+
+
+def test_the_tags_of_an_svg_may_have_a_prefix() -> None:
+    needs(".svg")
+    prefixed = SVG.replace("xmlns=", "xmlns:s=").replace("<", "<s:").replace("<s:/", "</s:")
+    assert (load(prefixed.encode()).ink == load(SVG.encode()).ink).all()
+
+
 def test_broken_svgs() -> None:
     needs(".svg")
     for bad in (b"<svg ", b'<svg width="9" height="9">', b'<svg width="1" height="900"></svg>'):

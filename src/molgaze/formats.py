@@ -15,6 +15,7 @@ from PIL import Image, features
 
 SVG_SIDE = 1000
 """Pixels of the longer side at which an SVG is drawn; places are in these pixels."""
+SVG = re.compile(rb"<(\w+:)?svg[\s/>]")  # its first tag, also without an end tag or with a prefix
 MAX_ASPECT = 40  # longer SVGs are not drawn: the shorter side would fill the memory or vanish
 SVG_DRAWERS = ("resvg_py", "cairosvg")
 SUFFIXES = {".svg": SVG_DRAWERS, ".heic": ("pillow_heif",), ".heif": ("pillow_heif",), ".avif": ()}
@@ -41,7 +42,7 @@ def opener(head: bytes) -> Callable[[bytes], Image.Image] | None:
         if head[8:12] in (b"avif", b"avis"):
             return _open_avif if can_open(".avif") else None
         return _open_heif if can_open(".heic") else None
-    if re.search(rb"<svg[\s>]", head[:4096]):
+    if SVG.search(head[:4096]):
         return _draw_svg if can_open(".svg") else None
     return None
 
@@ -89,7 +90,7 @@ def _draw_svg(data: bytes) -> Image.Image:
 
 def _svg_size(text: str) -> tuple[float, float]:
     """(height, width) that an SVG asks for, in any unit; a square if it says nothing."""
-    found = re.search(r"<svg\b[^>]*>", text)
+    found = re.search(r"<(?:\w+:)?svg\b[^>]*>", text)
     root = found[0] if found else ""
 
     def value(name: str) -> float | None:

@@ -48,7 +48,7 @@ _BYTES: tuple[tuple[Callable[[bytes], object], str], ...] = (
     (lambda head: head.startswith(b"VjCD0100"), MOLECULE),
     (lambda head: re.search(rb"V[23]000\s*$", head, re.MULTILINE), MOLECULE),
     (lambda head: re.search(rb"<(CDXML|cml|molecule)[\s>]", head), MOLECULE),
-    (lambda head: re.search(rb"<svg[\s>]", head), SVG),
+    (lambda head: re.search(rb"<(\w+:)?svg[\s/>]", head), SVG),
     (lambda head: re.search(rb"<(!doctype )?html", head, re.IGNORECASE), WEB_PAGE),
     (lambda head: head.lstrip()[:11] == b"data:image/", ENCODED),
 )
