@@ -107,7 +107,7 @@ def pack(data: list[Path], python: str) -> None:
 def _packages(site: Path, python: str) -> None:
     """Install what of PACKAGES training loads, for another Python."""
     found = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True)
-    loaded = {name.split("-")[0].split(".")[0] for name in found.stdout.decode().split()}
+    loaded = {_plain(name) for name in found.stdout.decode().split()}
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:"]
     install += ["--python-version", python, "--implementation", "cp", "--target", str(site)]
     for platform in PLATFORMS:
@@ -116,8 +116,13 @@ def _packages(site: Path, python: str) -> None:
     shutil.rmtree(site / "rdkit" / "Contrib")
     for path in list(site.rglob("*")):
         is_library = ".so" in path.suffixes and path.is_file()
-        if is_library and path.name.split("-")[0].split(".")[0] not in loaded:
+        if is_library and _plain(path.name) not in loaded:
             path.unlink()
+
+
+def _plain(library: str) -> str:
+    """A library's name without what a build or a Python adds to it."""
+    return library.split("-")[0].split(".")[0].rstrip("0123456789")
 
 
 # --- there: training ---
