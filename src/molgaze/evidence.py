@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ INKED = 0.35  # ink of a pixel that has to be explained
 THIN, WIDE = 0.15, 0.28  # bonds: how far the ink of a single bond and of others lies from its line
 BARE_INK = 0.2  # less ink than this is no line
 LINE_WIDTH = 0.09  # bonds: of a plain bond
+CLOSE_BY = 1e-6  # bonds: more than what rounding can add
 BESIDE = 0.5  # bonds: ink not farther than this from what was read is beside it
 
 LINE_SPAN = (0.55, 1.7)  # bonds: between two atoms that share a line,
@@ -107,8 +109,10 @@ def _pieces(
     if not len(cells) or not graph.bonds:
         return
     belongs = belonging(cells, graph)
-    free = {(int(x), int(y)) for x, y in cells[~belongs]}
-    taken = {(int(x), int(y)) for x, y in cells[belongs]}
+    free = {(x, y) for x, y in cells[~belongs].tolist()}
+    if not free:
+        return
+    taken = {(x, y) for x, y in cells[belongs].tolist()}
     while free:
         piece = [free.pop()]
         touches = False
@@ -133,15 +137,27 @@ def belonging(cells: NDArray[np.integer], graph: Graph) -> NDArray[np.bool_]:
     unit = unit_of(graph)
     spots = (cells + 0.5) * CELL / unit  # in bonds
     places = graph.places / unit
-    near = np.abs(spots[:, None] - places) <= _reach(graph)  # (L, n, 2)
-    belongs = np.any(np.all(near, axis=2), axis=1)
+    belongs = np.zeros(len(spots), bool)
     if graph.bonds:
-        ends = places[np.array([bond[:2] for bond in graph.bonds])]  # (M, 2, 2)
-        belongs |= _from_lines(spots, ends).min(1) <= LINE_REACH
-    for glyphs in graph.glyphs.values():
-        near = np.abs(spots[:, None] - glyphs / unit) <= GLYPH_REACH
-        belongs |= np.any(np.all(near, axis=2), axis=1)
-    return np.asarray(belongs)
+        ends = places[[bond[:2] for bond in graph.bonds]]  # (M, 2, 2)
+        belongs = _from_lines(spots, ends).min(1) <= LINE_REACH
+    rest = np.flatnonzero(~belongs)  # few, as most ink is of lines
+    if rest.size:
+        left = spots[rest]
+        belongs[rest] = _any_near(left, places, _reach(graph))
+        for glyphs in graph.glyphs.values():
+            belongs[rest] |= _any_near(left, glyphs / unit, np.full((1, 2), GLYPH_REACH))
+    return belongs
+
+
+def _any_near(
+    spots: NDArray[np.floating], places: NDArray[np.floating], reach: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """(P,) whether any of some places (n, 2) is not farther from spots (P, 2) than its reach
+    (n, 2), to the sides and up and down.
+    """
+    x, y = np.abs(spots.T[:, :, None] - places.T[:, None])  # (2, P, n)
+    return np.asarray(((x <= reach[:, 0]) & (y <= reach[:, 1])).any(1))
 
 
 def _reach(graph: Graph) -> NDArray[np.float64]:
@@ -178,29 +194,49 @@ def unexplained(ink: NDArray[np.float32], graph: Graph) -> tuple[float, float]:
         Its share of all ink, 0 to 1; and how much of it lies within half a bond of what was read,
         in plain bonds that it would draw.
     """
-    y, x = np.nonzero(ink[::2, ::2] > INKED)  # every fourth pixel will do
-    if not x.size or not graph.atoms:
-        return float(x.size > 0), 0.0
+    dark = ink[::2, ::2] > INKED  # every fourth pixel will do
+    count = int(np.count_nonzero(dark))
+    if not count or not graph.atoms:
+        return float(count > 0), 0.0
     unit = unit_of(graph)
-    spots = (2 * np.stack([x, y], 1) + 0.5) / unit  # (P, 2) in bonds
+    columns = (2 * np.arange(dark.shape[1]) + 0.5) / unit  # in bonds
+    rows = (2 * np.arange(dark.shape[0]) + 0.5) / unit
     places = graph.places / unit
-    near = np.zeros(len(spots), bool)
-    for place, reach in zip(places, _reach(graph), strict=True):
-        near |= (np.abs(spots - place) <= np.maximum(reach, THIN)).all(1)
-    for glyphs in graph.glyphs.values():
-        for glyph in glyphs / unit:
-            near |= (np.abs(spots - glyph) <= GLYPH_REACH).all(1)
-    left = spots[~near]
+    # What lies in a box round an atom or a glyph does so by its column and by its row.
+    spots = [places, *(glyphs / unit for glyphs in graph.glyphs.values())]
+    sizes = [np.maximum(_reach(graph), THIN)]
+    sizes += [np.full((len(glyphs), 2), GLYPH_REACH) for glyphs in spots[1:]]
+    centres, reach = np.concatenate(spots), np.concatenate(sizes)
+    across = np.abs(columns[:, None] - centres[:, 0]) <= reach[:, 0]  # (w, n)
+    down = np.abs(rows[:, None] - centres[:, 1]) <= reach[:, 1]  # (h, n)
+    dark &= down.astype(np.float32) @ across.T.astype(np.float32) == 0
+    y, x = np.nonzero(dark)
+    if not x.size:
+        return 0.0, 0.0
+    if graph.bonds:
+        ends = places[[bond[:2] for bond in graph.bonds]]  # (M, 2, 2)
+        reach = np.where([kind == "-" for *_, kind in graph.bonds], THIN, WIDE)
+        # Only what is as near in x and in y can be as near as its reach.
+        low, high = ends.min(1) - reach[:, None], ends.max(1) + reach[:, None]
+        within = (columns[:, None] >= low[:, 0] - CLOSE_BY) & (
+            columns[:, None] <= high[:, 0] + CLOSE_BY
+        )
+        beside = (rows[:, None] >= low[:, 1] - CLOSE_BY) & (rows[:, None] <= high[:, 1] + CLOSE_BY)
+        which, bond = np.nonzero(within[x] & beside[y])
+        gone = _from_line(columns[x[which]], rows[y[which]], ends[bond]) <= reach[bond]
+        free = np.ones(len(x), bool)
+        free[which[gone]] = False
+        x, y = x[free], y[free]
+    left = np.stack([columns[x], rows[y]], 1)
     if not len(left):
         return 0.0, 0.0
-    away = np.sqrt(((left[:, None] - places) ** 2).sum(2)).min(1)  # (P,)
+    away = np.sqrt(
+        (left[:, None, 0] - places[:, 0]) ** 2 + (left[:, None, 1] - places[:, 1]) ** 2
+    ).min(1)  # (P,)
     if graph.bonds:
-        from_bonds = _from_lines(left, places[[bond[:2] for bond in graph.bonds]])  # (P, M)
-        reach = np.where([kind == "-" for *_, kind in graph.bonds], THIN, WIDE)
-        free = (from_bonds > reach).all(1)
-        away = np.minimum(away, from_bonds.min(1))[free]
-    beside = float((away < BESIDE).sum()) * 4 / (LINE_WIDTH * unit**2)
-    return len(away) / len(spots), beside
+        away = np.minimum(away, _from_lines(left, ends).min(1))
+    beside_read = float((away < BESIDE).sum()) * 4 / (LINE_WIDTH * unit**2)
+    return len(left) / count, beside_read
 
 
 def bare_bonds(ink: NDArray[np.float32], graph: Graph) -> list[int]:
@@ -245,9 +281,10 @@ def unread_lines(ink: NDArray[np.float32], graph: Graph) -> list[Line]:
     unit = unit_of(graph)
     places = graph.places / unit
     ends = places[[bond[:2] for bond in graph.bonds]]  # (M, 2, 2)
-    distance = np.linalg.norm(places[:, None] - places, axis=-1)
-    for a, b, _ in graph.bonds:
-        distance[[a, b], [b, a]] = 0.0
+    x, y = (places[:, None] - places).T
+    distance = np.sqrt(x * x + y * y)
+    one, other = np.array([bond[:2] for bond in graph.bonds]).T
+    distance[one, other] = distance[other, one] = 0.0
     least, most = LINE_SPAN
     pairs = np.argwhere(np.triu((distance > least) & (distance < most)))
     middles = places[pairs].mean(1)
@@ -291,12 +328,12 @@ def second_lines(ink: NDArray[np.float32], graph: Graph) -> list[int]:
         return []
     inked = _profiles(ink, graph, numbers, np.linspace(0.32, 0.68, 7), TWO_SIDE)
     inked = np.sort(inked, axis=1)[:, 1]  # (M, S) the second least along the bond
+    inner = inked[:, 1:-1]
+    is_top = (inner > TWO_INK) & (inner >= inked[:, :-2]) & (inner >= inked[:, 2:])
     found = []
-    for number, row in zip(numbers, inked, strict=True):
-        inner = row[1:-1]
-        tops = 1 + np.flatnonzero((inner > TWO_INK) & (inner >= row[:-2]) & (inner >= row[2:]))
-        if len(tops) < 2:
-            continue
+    for k in np.flatnonzero(is_top.sum(1) > 1).tolist():
+        number, row = numbers[k], inked[k]
+        tops = 1 + np.flatnonzero(is_top[k])
         first, last = tops[0], tops[-1]
         valley = row[first : last + 1].min() < 0.7 * min(row[first], row[last])
         gap = TWO_SIDE[last] - TWO_SIDE[first]
@@ -320,15 +357,19 @@ def straight_carbons(ink: NDArray[np.float32], graph: Graph) -> list[int]:
         bonds[b].append((a, kind))
     found = []
     unit, usual = unit_of(graph), median_bond(graph)
+    places: list[tuple[float, float]] = graph.places.tolist()
     for i, atom in enumerate(graph.atoms):
         if atom == "C" and [kind for _, kind in bonds[i]] == ["-", "-"]:
-            ends = graph.places[[j for j, _ in bonds[i]]]
-            u, v = ends - graph.places[i]
-            apart = abs(math.atan2(u[0] * v[1] - u[1] * v[0], u @ v))
-            far = math.dist(*ends) > PASSED * usual
-            straight = far and math.degrees(apart) > STRAIGHT
-            if straight and _least_ink(ink, ends[0], ends[1], PASSED_REACH * unit) > PASSED_INK:
-                found.append(i)
+            first, second = (j for j, _ in bonds[i])
+            (x, y), (x1, y1), (x2, y2) = places[i], places[first], places[second]
+            if math.dist(places[first], places[second]) <= PASSED * usual:
+                continue
+            u, v, w, z = x1 - x, y1 - y, x2 - x, y2 - y
+            apart = abs(math.atan2(u * z - v * w, u * w + v * z))
+            if math.degrees(apart) > STRAIGHT:
+                start, end = graph.places[first], graph.places[second]
+                if _least_ink(ink, start, end, PASSED_REACH * unit) > PASSED_INK:
+                    found.append(i)
     return found
 
 
@@ -353,20 +394,20 @@ def misshapen(graph: Graph) -> list[int]:
         return []
     ends = graph.places[[bond[:2] for bond in graph.bonds]]  # (M, 2, 2)
     along = ends[:, 1] - ends[:, 0]
-    length = np.linalg.norm(along, axis=1)
+    length = np.sqrt((along * along).sum(1))
     usual = median(length)
     between_carbons = [graph.atoms[a] == graph.atoms[b] == "C" for a, b, _ in graph.bonds]
     odd = (length < SHORT_BOND * usual) | (length > LONG_BOND * usual) & between_carbons
     found = [graph.bonds[number][0] for number in np.flatnonzero(odd)]
     headings: list[list[float]] = [[] for _ in graph.atoms]
-    for (a, b, _), (x, y) in zip(graph.bonds, along, strict=True):
+    for (a, b, _), (x, y) in zip(graph.bonds, along.tolist(), strict=True):
         headings[a].append(math.degrees(math.atan2(y, x)))
         headings[b].append(math.degrees(math.atan2(-y, -x)))
     for i, (atom, turns) in enumerate(zip(graph.atoms, headings, strict=True)):
         if len(turns) > 1 and not atom.startswith(OPEN):
             turns.sort()
-            gaps = np.diff([*turns, turns[0] + 360])
-            found += [i] * int((gaps < NARROW).sum())
+            gaps = (after - turn for turn, after in pairwise([*turns, turns[0] + 360]))
+            found += [i] * sum(gap < NARROW for gap in gaps)
     return found
 
 
@@ -428,7 +469,8 @@ def _sides(
     for sign in (1, -1):
         spots = line[:, None] + sign * unit * WAVE_SIDE[:, None] * across
         amount = _sampled(ink, spots).mean(1) * np.ptp(WAVE_SIDE)
-        sides.append(amount - np.polyval(np.polyfit(turn, amount, 1), turn))
+        slope = (turn @ amount) / (turn @ turn)  # of the line that fits best, as turn has mean 0
+        sides.append(amount - amount.mean() - slope * turn)
     return sides[0], sides[1]
 
 
@@ -522,32 +564,52 @@ def _profiles(
 def _sampled(ink: NDArray[np.float32], spots: NDArray[np.floating]) -> NDArray[np.float64]:
     """The ink at places (..., 2), between pixels where they lie so."""
     height, width = ink.shape
-    x = np.clip(spots[..., 0] - 0.5, 0, width - 1.001)
-    y = np.clip(spots[..., 1] - 0.5, 0, height - 1.001)
-    left, top = x.astype(int), y.astype(int)
+    x = np.minimum(np.maximum(spots[..., 0] - 0.5, 0), width - 1.001)
+    y = np.minimum(np.maximum(spots[..., 1] - 0.5, 0), height - 1.001)
+    left, top = x.astype(np.intp), y.astype(np.intp)
     fx, fy = x - left, y - top
-    upper = ink[top, left] * (1 - fx) + ink[top, left + 1] * fx
-    lower = ink[top + 1, left] * (1 - fx) + ink[top + 1, left + 1] * fx
+    flat, at = ink.ravel(), top * width + left
+    upper = flat.take(at) * (1 - fx) + flat.take(at + 1) * fx
+    at += width
+    lower = flat.take(at) * (1 - fx) + flat.take(at + 1) * fx
     return np.asarray(upper * (1 - fy) + lower * fy)
 
 
 def _from_lines(spots: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.float64]:
     """(P, M) how far each of some places (P, 2) lies from each of some segments (M, 2, 2)."""
+    return _from_line(spots[:, 0, None], spots[:, 1, None], ends)
+
+
+def _from_line(
+    x: NDArray[np.floating], y: NDArray[np.floating], ends: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """How far places lie from segments (M, 2, 2): (M,) for x and y of M places, (P, M) for (P, 1)
+    of P.
+    """
     start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-    offset = spots[:, None] - start  # (P, M, 2)
-    share = np.clip((offset * along).sum(2) / ((along**2).sum(1) + 1e-9), 0, 1)
-    return np.asarray(np.sqrt(((offset - share[..., None] * along) ** 2).sum(2)))
+    along_x, along_y = along[:, 0], along[:, 1]
+    x, y = x - start[:, 0], y - start[:, 1]
+    share = (x * along_x + y * along_y) / (along_x**2 + along_y**2 + 1e-9)
+    share = np.minimum(np.maximum(share, 0), 1)
+    x, y = x - share * along_x, y - share * along_y
+    return np.asarray(np.sqrt(x * x + y * y))
 
 
 def median_bond(graph: Graph) -> float:
     """Median length of the bonds, of which there is at least one."""
-    ends = np.array([(a, b) for a, b, _ in graph.bonds])
-    along = graph.places[ends[:, 0]] - graph.places[ends[:, 1]]
-    return median(np.sqrt((along * along).sum(1)))
+    places: list[tuple[float, float]] = graph.places.tolist()
+    lengths = []
+    for a, b, _ in graph.bonds:
+        (x, y), (other_x, other_y) = places[a], places[b]
+        x, y = x - other_x, y - other_y
+        lengths.append(math.sqrt(x * x + y * y))
+    lengths.sort()
+    middle = len(lengths) // 2  # without numpy, as this is asked for often, of few
+    return lengths[middle] / 2 + lengths[~middle] / 2
 
 
 def unit_of(graph: Graph) -> float:
     """A bond in pixels of the ink map: the median, if it is near what is read at."""
     if not graph.bonds:
         return TARGET_BOND
-    return float(np.clip(median_bond(graph), 0.5 * TARGET_BOND, 2 * TARGET_BOND))
+    return min(max(median_bond(graph), 0.5 * TARGET_BOND), 2 * TARGET_BOND)
