@@ -85,6 +85,18 @@ def test_a_corpus_without_a_valid_smiles_says_so(tmp_path: Path) -> None:
         Corpus([path])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("CCO\n", "give a file with more lines"), ("smiles\nCCO\nCCC\n", "take a heading off")],
+)
+def test_a_short_file_is_told_what_it_lacks(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "short.smi"
+    path.write_text(text)
+    # Training asks for the lines that are kept apart before any process draws the others.
+    with pytest.raises(ValueError, match=rf"short\.smi.*first line and every 200th.*{said}"):
+        Corpus([path], held_out=True)
+
+
 def test_molecules_come_with_sound_coordinates(data: Path) -> None:
     for mol, _ in zip(corpus(data), range(20), strict=False):
         xy = mol.GetConformer().GetPositions()[:, :2]

@@ -24,13 +24,15 @@ def read_smiles(path: Path, held_out: bool = False) -> list[str]:
 
     Every HELD_OUT-th line is kept apart: ``held_out`` asks for those instead of the others.
     """
+    return list(_smiles(path, held_out))
+
+
+def _smiles(path: Path, held_out: bool = False) -> Iterator[str]:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as lines:
-        return [
-            line.split()[0]
-            for i, line in enumerate(lines)
-            if line.strip() and (i % HELD_OUT == 0) == held_out
-        ]
+        for i, line in enumerate(lines):
+            if line.strip() and (i % HELD_OUT == 0) == held_out:
+                yield line.split()[0]
 
 
 def drawable(smiles: str) -> Chem.Mol | None:
@@ -339,12 +341,20 @@ class Corpus:
         pool: int = 2000,
         uses: int = 3,
     ) -> None:
+        for path in files:
+            if not any(map(drawable, _smiles(path))):
+                raise ValueError(
+                    f"{path}: holds no SMILES of 1 to {MAX_HEAVY} heavy atoms to learn from, one a "
+                    f"line; the first line and every {HELD_OUT}th after it are kept apart, so give "
+                    "a file with more lines"
+                )
         self.files = [read_smiles(f, held_out) for f in files]
-        for path, lines in zip(files, self.files, strict=True):
-            if not held_out and not any(map(drawable, lines)):
-                raise ValueError(f"{path}: holds no SMILES of 1 to {MAX_HEAVY} heavy atoms")
         if not any(any(map(drawable, lines)) for lines in self.files):
-            raise ValueError(f"{', '.join(map(str, files))}: no SMILES is left to be held out")
+            raise ValueError(
+                f"{', '.join(map(str, files))}: the first line and every {HELD_OUT}th after it are "
+                f"kept apart to measure with, and none of these is a SMILES of 1 to {MAX_HEAVY} "
+                "heavy atoms: take a heading off, or give a file with more lines"
+            )
         if shares and len(shares) != len(self.files):
             raise ValueError(f"{len(shares)} shares for {len(self.files)} files")
         share = np.array(shares or [math.sqrt(len(f)) for f in self.files], dtype=np.float64)
