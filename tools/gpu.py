@@ -18,6 +18,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -122,7 +123,7 @@ def _packages(site: Path, python: str) -> None:
 
 def _plain(library: str) -> str:
     """A library's name without what a build or a Python adds to it."""
-    return library.split("-")[0].split(".")[0].rstrip("0123456789")
+    return re.split("[-.]", library, maxsplit=1)[0].rstrip("0123456789")
 
 
 # --- there: training ---
@@ -184,7 +185,10 @@ def run(args: argparse.Namespace) -> None:
     readers = runs(args, far, env)
     training = [subprocess.Popen(reader.command, env=env) for reader in readers]
     kept = told = time.monotonic()
-    while any(t.poll() is None for t in training) and time.monotonic() < end - ENDING:
+    while time.monotonic() < end - ENDING:
+        codes = [process.poll() for process in training]
+        if any(codes) or None not in codes:  # one failed, or all are done
+            break
         time.sleep(1)
         if time.monotonic() - told > args.tell:
             told = time.monotonic()
@@ -197,12 +201,13 @@ def run(args: argparse.Namespace) -> None:
     for process in training:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)  # it saves, then ends
-    codes = [process.wait() for process in training]
+    for process in training:
+        process.wait()
     for reader in readers:
         keep(reader, args.out, env)
         tell(reader)
-    print("exit codes", codes, flush=True)
-    sys.exit(max(map(abs, codes)))
+    print("exit codes", [process.returncode for process in training], flush=True)
+    sys.exit(any(process.returncode for process in training))
 
 
 START = """
