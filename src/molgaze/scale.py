@@ -390,21 +390,22 @@ def _outlines(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.
     The points are the middles of the pixel sides between ink and paper, walked with the ink on
     the right, so holes turn the other way.
     """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return np.zeros((0, 2)), np.zeros(0, np.int64)
+    top, left_end = int(rows[0]), int(columns[0])
+    mask = mask[top : rows[-1] + 1, left_end : columns[-1] + 1]
     ink = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), bool)
     ink[1:-1, 1:-1] = mask
     wide = ink.shape[1]
     flat = ink.ravel()
+    level = np.flatnonzero(flat[wide:] != flat[:-wide])
+    upright = np.flatnonzero(flat[1:] != flat[:-1])
+    is_top, is_left = flat[level + wide], flat[upright + 1]
     # Sides by heading east, south, west, north: the pixel whose side it is, as a flat index.
-    pixels = [
-        np.flatnonzero(flat[wide:] & ~flat[:-wide]) + wide,
-        np.flatnonzero(flat[:-1] & ~flat[1:]),
-        np.flatnonzero(flat[:-wide] & ~flat[wide:]),
-        np.flatnonzero(flat[1:] & ~flat[:-1]) + 1,
-    ]
+    pixels = [level[is_top] + wide, upright[~is_left], level[~is_top], upright[is_left] + 1]
     counts = [found.size for found in pixels]
     total = sum(counts)
-    if total == 0:
-        return np.zeros((0, 2)), np.zeros(0, np.int64)
     number = [np.empty(flat.size, np.int32) for _ in pixels]  # only touched where a side is
     begin = np.cumsum([0, *counts])
     for heading, found in enumerate(pixels):
@@ -422,10 +423,9 @@ def _outlines(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.
         following[begin[heading] : begin[heading + 1]] = nexts
     order, starts = _walk_cycles(following.tolist())
     where = np.concatenate(pixels)
-    x = (where % wide).astype(np.float64)
-    y = (where // wide).astype(np.float64)
-    x += np.repeat([0.5, 1.0, 0.5, 0.0], counts) - 1
-    y += np.repeat([0.0, 0.5, 1.0, 0.5], counts) - 1
+    y, x = (side.astype(np.float64) for side in np.divmod(where, wide))
+    x += np.repeat([0.5, 1.0, 0.5, 0.0], counts) + (left_end - 1)
+    y += np.repeat([0.0, 0.5, 1.0, 0.5], counts) + (top - 1)
     path = np.array(order)
     return np.stack([x[path], y[path]], axis=1), np.array(starts)
 
@@ -440,10 +440,12 @@ def _walk_cycles(following: list[int]) -> tuple[list[int], list[int]]:
     while first >= 0:
         starts.append(len(order))
         here = first
-        while not done[here]:
+        while True:
             done[here] = 1
             add(here)
             here = following[here]
+            if here == first:
+                break
         first = done.find(0, first)
     return order, starts
 
@@ -466,18 +468,20 @@ def _corners(
     starts = np.cumsum(counts) - counts
 
     # Start each outline at its point farthest from the middle, a true corner, and close it.
-    middle = np.add.reduceat(points, starts) / counts[:, None]
-    away = ((points - np.repeat(middle, counts, axis=0)) ** 2).sum(axis=1)
+    x, y = np.ascontiguousarray(points.T)
+    middle_x, middle_y = (np.add.reduceat(side, starts) / counts for side in (x, y))
+    away = (x - np.repeat(middle_x, counts)) ** 2 + (y - np.repeat(middle_y, counts)) ** 2
     top = _first_peaks(away, starts, counts) - starts
     closed = counts + 1
     begin = np.cumsum(closed) - closed
     inside = np.arange(int(closed.sum())) - np.repeat(begin, closed)
     turned = (inside + np.repeat(top, closed)) % np.repeat(counts, closed)
-    path = points[np.repeat(starts, closed) + turned]
-    away = ((path - np.repeat(path[begin], closed, axis=0)) ** 2).sum(axis=1)
+    turned += np.repeat(starts, closed)
+    x, y = x[turned], y[turned]
+    away = (x - np.repeat(x[begin], closed)) ** 2 + (y - np.repeat(y[begin], closed)) ** 2
     opposite = _first_peaks(away, begin, closed)
 
-    chosen = np.zeros(path.shape[0], bool)
+    chosen = np.zeros(x.size, bool)
     chosen[begin] = True
     chosen[begin + counts] = True
     chosen[opposite] = True
@@ -491,11 +495,13 @@ def _corners(
         between = right - left - 1
         first = np.cumsum(between) - between
         index = np.arange(int(between.sum())) + np.repeat(left + 1 - first, between)
-        chord = path[right] - path[left]
-        size = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-9)
-        normal = np.stack([-chord[:, 1], chord[:, 0]], axis=1) / size[:, None]
-        apart = path[index] - np.repeat(path[left], between, axis=0)
-        distance = np.abs((apart * np.repeat(normal, between, axis=0)).sum(axis=1))
+        along_x, along_y = x[right] - x[left], y[right] - y[left]
+        size = np.maximum(np.hypot(along_x, along_y), 1e-9)
+        apart_x = x[index] - np.repeat(x[left], between)
+        apart_y = y[index] - np.repeat(y[left], between)
+        apart_x *= np.repeat(-along_y / size, between)
+        apart_y *= np.repeat(along_x / size, between)
+        distance = np.abs(apart_x + apart_y)
         peak = _first_peaks(distance, first, between)
         split = distance[peak] > tolerance
         cut = index[peak[split]]
@@ -503,7 +509,7 @@ def _corners(
         left, right = np.concatenate([left[split], cut]), np.concatenate([cut, right[split]])
     chosen[begin + counts] = False  # the same point as the start
     found = np.flatnonzero(chosen)
-    return path[found], np.repeat(names, closed)[found]
+    return np.stack([x[found], y[found]], 1), np.repeat(names, closed)[found]
 
 
 def _first_peaks(
