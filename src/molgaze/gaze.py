@@ -22,7 +22,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -41,6 +41,7 @@ MUMBLE = math.log(0.58)  # whose tokens are on the average less probable: noise,
 FAR = 1e6  # cells: where a mark is that was not made
 FORMAT = "7"  # of the pair of graphs; a reader refuses any other
 TOGETHER = 12  # pictures whose walks take their steps together
+SPARE = 2  # times the room that the tables of pictures take that go together is kept for them
 AHEAD = 4  # times as many may be begun before the oldest has come to its end
 ENCODED = ("features", "keys", "sharp", "tone")  # what the graphs give
 STEP = ("new_seen", "places", "shares", "best", "likely", "words", "new_hidden", "back")
@@ -53,6 +54,7 @@ Task: TypeAlias = Generator["Wanted", "Step", Found]
 
 _NOWHERE: Place = (FAR, FAR)
 _NO_PLACE: Place = (math.nan, math.nan)
+_END = walk.TOKEN_ID[walk.END]
 
 
 class WeightsError(RuntimeError):
@@ -240,7 +242,7 @@ class _Path:
 
     @property
     def ended(self) -> bool:
-        return self.tokens[-1] == walk.TOKEN_ID[walk.END]
+        return self.tokens[-1] == _END
 
     @property
     def is_lost(self) -> bool:
@@ -263,7 +265,7 @@ class _Path:
             (*self.probabilities, math.exp(min(score - self.score, 0.0))),
             _AFTER[token],
             trail.here,
-            self if token == walk.TOKEN_ID[walk.END] else None,
+            self if token == _END else None,
         )
 
     def walk(self) -> Walk:
@@ -540,18 +542,84 @@ class _Going(Generic[Found]):
         return False
 
 
+class _Shelf:
+    """The tables of pictures that walks go over, one picture's after another's.
+
+    They stay where they are as pictures come and go: those that left leave a gap, and when there is
+    no room after the last, all are put together anew.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[int, tuple[_View, list[int]]] = {}  # where its rows begin, in each table
+        self._tables: list[NDArray[Any]] = []
+        self._used: list[int] = []
+
+    def put(self, views: Sequence[_View]) -> list[list[int]]:
+        """Keep these pictures alone.
+
+        Returns:
+            For each where its rows of ``features``, ``sharp``, ``grid`` and ``grid4`` begin.
+        """
+        kept = {id(view) for view in views}
+        self._places = {key: place for key, place in self._places.items() if key in kept}
+        coming = [view for view in views if id(view) not in self._places]
+        sizes = np.array([_rows_of(view) for view in coming], np.int64).reshape(-1, 4)
+        wanted = sizes.sum(0)
+        if coming and (
+            not self._tables
+            or any(
+                used + more > len(table)
+                for used, more, table in zip(self._used, wanted, self._tables, strict=True)
+            )
+        ):
+            self._places, coming = {}, list(views)
+            sizes = np.array([_rows_of(view) for view in coming], np.int64)
+            room = (sizes.sum(0) * (1 if len(views) == 1 else SPARE)).tolist()
+            first = coming[0]
+            self._tables = [
+                np.empty((room[0], *first.features.shape[1:]), np.float32),
+                np.empty((room[1], *first.sharp.shape[1:]), np.float32),
+                np.empty(room[2], np.int64),
+                np.empty(room[3], np.int64),
+            ]
+            self._used = [0, 0, 0, 0]
+        for view, size in zip(coming, sizes.tolist(), strict=True):
+            begin = list(self._used)
+            self._places[id(view)] = (view, begin)
+            self._used = [used + more for used, more in zip(begin, size, strict=True)]
+            features, sharp, grid, grid4 = (
+                table[used:end]
+                for table, used, end in zip(self._tables, begin, self._used, strict=True)
+            )
+            features[:], sharp[:] = view.features, view.sharp
+            np.add(view.grid.ravel(), begin[0], out=grid)
+            np.add(view.grid4.ravel(), begin[1], out=grid4)
+        return [self._places[id(view)][1] for view in views]
+
+    @property
+    def tables(self) -> dict[str, NDArray[Any]]:
+        """What the step is given of them."""
+        names = ("features", "sharp", "grid", "grid4")
+        return {
+            name: table[:used]
+            for name, table, used in zip(names, self._tables, self._used, strict=True)
+        }
+
+
+def _rows_of(view: _View) -> tuple[int, int, int, int]:
+    return len(view.features), len(view.sharp), view.grid.size, view.grid4.size
+
+
 class _Stage:
     """The tables that walks look at, one picture's after another's, until walks come or go."""
 
-    def __init__(self, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, wanted: Sequence[Wanted], shelf: _Shelf) -> None:
         self.walks = _walks(wanted)
+        self.shelf = shelf
         self._wanted = [(w.view, len(w.paths), w.only) for w in wanted]  # none may be recycled
+        self._seen: tuple[Floats, list[Floats]] | None = None  # of the last step, and its parts
         views = list({id(w.view): w.view for w in wanted}.values())
-        first, first4 = _starts(v.features for v in views), _starts(v.sharp for v in views)
-        base, base4 = (
-            _starts(v.grid.ravel() for v in views),
-            _starts(v.grid4.ravel() for v in views),
-        )
+        begins = shelf.put(views)
         number = {id(view): i for i, view in enumerate(views)}
         every = [(number[id(w.view)], w.view, w.only) for w in wanted for _ in w.paths]
         lengths = [len(view.cells) if only is None else len(only) for _, view, only in every]
@@ -571,14 +639,11 @@ class _Stage:
         which = [i for i, *_ in every]
         self.ends = np.cumsum(lengths).tolist()
         self.tables = {
-            "features": _joined([v.features for v in views]),
-            "grid": _joined([v.grid.ravel() + f for v, f in zip(views, first, strict=True)]),
+            **shelf.tables,
             "stride": _upright([[1, views[i].grid.shape[1]] for i in which]),
-            "base": _upright([[base[i]] for i in which]),
-            "sharp": _joined([v.sharp for v in views]),
-            "grid4": _joined([v.grid4.ravel() + f for v, f in zip(views, first4, strict=True)]),
+            "base": _upright([[begins[i][2]] for i in which]),
             "stride4": _upright([[1, views[i].grid4.shape[1]] for i in which]),
-            "base4": _upright([[base4[i]] for i in which]),
+            "base4": _upright([[begins[i][3]] for i in which]),
             "tone": np.stack([views[i].tone for i in which])[:, None],
             "keys": _joined([v.keys if o is None else v.keys[o] for _, v, o in every]),
             "cells": _joined([v.cells if o is None else v.cells[o] for _, v, o in every]),
@@ -596,11 +661,14 @@ class _Stage:
             marks = np.full((len(paths), max(len(p.marks) for p in paths), 2, 2), FAR, np.float32)
             for row, path in zip(marks, paths, strict=True):
                 row[: len(path.marks)] = path.marks
+        parts = [p.seen if w.only is None else p.seen[w.only] for w in wanted for p in w.paths]
+        if self._seen and all(x is y for x, y in zip(parts, self._seen[1], strict=True)):
+            before = self._seen[0]  # every walk has gone on
+        else:
+            before = _joined(parts)[None]
         seen, places, shares, best, likely, words, hidden, back = net.step(
             **self.tables,
-            seen=_joined(
-                [p.seen if w.only is None else p.seen[w.only] for w in wanted for p in w.paths]
-            )[None],
+            seen=before,
             newest=np.array([[p.newest[kind] for p in paths] for kind in range(3)], np.float32),
             marks=marks[:, None],
             hidden=_joined([path.hidden for path in paths])[:, None],
@@ -609,15 +677,15 @@ class _Stage:
             state=np.array([[path.state] for path in paths], np.int64),
         )
         lists = [a.tolist() for a in (places, shares[:, :, 0], best, likely, back)]
-        steps, begin, cell = [], 0, 0
+        parts = [seen[0, a:b] for a, b in pairwise([0, *self.ends])]
+        self._seen = seen, parts
+        steps, begin = [], 0
         for w in wanted:
             end = begin + len(w.paths)
-            ends = self.ends[begin:end]
-            parts = [seen[0, a:b] for a, b in zip([cell, *ends], ends, strict=False)]
             own = [values[begin:end] for values in lists]
             arrays = words[begin:end], hidden[begin:end]
-            steps.append(Step(parts, own[0], own[1], own[2], own[3], own[4], *arrays))
-            begin, cell = end, ends[-1]
+            steps.append(Step(parts[begin:end], own[0], own[1], own[2], own[3], own[4], *arrays))
+            begin = end
         return steps
 
 
@@ -628,17 +696,14 @@ def _upright(numbers: list[list[int]]) -> Floats:
 
 def _staged(stage: _Stage | None, wanted: Sequence[Wanted]) -> _Stage:
     """The stage as it stands if it is of the same walks, else another."""
-    return stage if stage is not None and stage.walks == _walks(wanted) else _Stage(wanted)
+    if stage is None:
+        return _Stage(wanted, _Shelf())
+    return stage if stage.walks == _walks(wanted) else _Stage(wanted, stage.shelf)
 
 
 def _walks(wanted: Sequence[Wanted]) -> list[tuple[int, int, int]]:
     """How many walks go over which views."""
     return [(id(w.view), len(w.paths), id(w.only)) for w in wanted]
-
-
-def _starts(arrays: Iterable[NDArray[Any]]) -> list[int]:
-    """Where each of some arrays begins if they stand one after another."""
-    return [0, *accumulate(len(array) for array in arrays)][:-1]
 
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
