@@ -43,6 +43,7 @@ class FakeReader:
         "provider": "CPUExecutionProvider",
         "bounds": "[1.5, 0.25]",
         "size": '{"hidden": 384}',
+        "head": "x" * 3000,
     }
 
     def __init__(self, weights: str | None = None, **options: Any) -> None:
@@ -210,7 +211,7 @@ def test_all_pages_are_read_and_count_from_1(call: Run, folder: Path) -> None:
     assert call("read", "two.tif", "--page", "1-2")[1] == rows
     assert call("read", "two.tif", "--page", "2-9")[1] == "CC\n"
     code, out, err = call("read", "two.tif", "--page", "5")
-    assert (code, out, err) == (1, "", "molgaze: two.tif, page 5: has no page 5\n")
+    assert (code, out, err) == (1, "", "molgaze: two.tif, page 5: there is no page 5, it has 2\n")
     out = call("read", "two.tif", "--json")[1]
     assert [json.loads(line)["page"] for line in out.splitlines()] == [1, 2]
     assert call("read", "two.tif", "-o", "two.mol")[0] == 1
@@ -396,7 +397,7 @@ def test_options_reach_the_reader(call: Run, reader: type[FakeReader]) -> None:
     call("read", "a.png", "--beam", "3", "--threads", "2", "--device", "cpu")
     assert reader.made[-1] == {"device": "cpu", "threads": 2, "beam": 3}
     code, _, err = call("read", "a.png", "--page", "2")
-    assert (code, err) == (1, "molgaze: a.png, page 2: has no page 2\n")
+    assert (code, err) == (1, "molgaze: a.png, page 2: there is no page 2, it has 1\n")
 
 
 # ---- usage, weights, faults -----------------------------------------------------------------
@@ -610,6 +611,8 @@ def test_score(call: Run, folder: Path) -> None:
     assert told == "[#######-------------] 1/3  0.0/s  100.0% exact"
     (folder / "u.csv").write_text("file,answer\na.png,OCC\n")
     assert call("score", "u.csv")[::2] == (2, "molgaze: u.csv: no column smiles\n")
+    code, _, told = call("score", "none.csv")
+    assert (code, told) == (2, f"molgaze: none.csv: {refusals.MISSING}\n")
 
 
 def test_info(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -617,6 +620,7 @@ def test_info(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = call("info")
     assert code == 0
     assert "pixels 40,000,000" in out
+    assert f" {'x' * 20}... (3,000 characters)\n" in out
     facts = json.loads(call("info", "--json")[1])
     assert facts["model"] == "fake 1 cpu"
     assert facts["limits"]["pixels"] == 40_000_000
@@ -625,6 +629,7 @@ def test_info(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ".heic" not in facts["suffixes"]
     assert facts["bounds"] == [1.5, 0.25]
     assert facts["size"] == {"hidden": 384}
+    assert facts["head"] == "x" * 3000
     assert not any(isinstance(v, str) and v[:1] in "[{" for v in facts.values())
 
 

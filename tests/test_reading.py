@@ -165,6 +165,7 @@ def test_titles() -> None:
     assert reading("CO", page=3).title == "a.png, page 3"
     assert reading("CO", id="CHEMBL\n25").title == "CHEMBL 25"
     assert reading("CO", page=3, number="12a").title == "a.png, page 3, 12a"
+    assert reading("CO", page=1, number="3").title == "a.png, page 1, 3"
     assert reading("CO", number="IV").title == "a.png, IV"
     assert Reading().title == ""
 

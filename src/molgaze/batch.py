@@ -377,7 +377,7 @@ def check_outputs(targets: Sequence[Path], journal: str | os.PathLike[str] | Non
         ImportError: parquet without pyarrow.
     """
     if not targets and journal is None:
-        raise ValueError("an output or a journal is needed")
+        raise ValueError("an output or a journal is needed: give -o OUT.csv, or --journal FILE")
     for target in targets:
         if form_of(target) not in TABLES:
             raise ValueError(f"{target}: the formats are .{', .'.join(TABLES)}")

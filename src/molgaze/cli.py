@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, BROKEN, INTERRUPTED = 1, 2, 3, 130
 TOLD = 20  # pictures of a batch of which it is said why they were not read
+LONG = 200  # characters of a fact that is cut on a terminal
 WARNINGS = 3  # of a picture that are told on standard error; tables have them all
+DRAWN = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".html")  # suffixes that read does not write
 HELP = """\
 molgaze read picture.png               one picture to its SMILES
 molgaze read scans/ -o table.csv       many pictures to a table (or .sdf, .jsonl, .parquet)
@@ -425,6 +427,8 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{name} {_shown(v)}" for name, v in value.items())
     if isinstance(value, list):
         return " ".join(map(_shown, value))
+    if isinstance(value, str) and len(value) > LONG:  # numbers of the network; JSON has them
+        return f"{value[:20]}... ({len(value):,} characters)"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -544,7 +548,7 @@ def _inputs(args: argparse.Namespace) -> Inputs:
     elif listed is not None and not os.path.isfile(listed):
         raise _CommandError(USAGE, f"--files-from {listed}: there is no such file")
     if not names and listed is None:
-        raise _CommandError(USAGE, "no pictures given")
+        raise _CommandError(USAGE, "no pictures given: name files, folders, archives or tables")
     sent = sys.stdin.buffer.read(MAX_BYTES + 1) if STANDARD_INPUT in args.files else None
     pages = getattr(args, "page", None)
     more = {"column": args.column, "id_column": args.id_column, "pages": pages}
@@ -570,7 +574,11 @@ def _format(args: argparse.Namespace) -> Format | None:
         )
     form = asked or told
     if form is None:
-        raise _CommandError(USAGE, f"{args.output}: choose --format {', '.join(FORMATS)}")
+        known = ", ".join(FORMATS)
+        more = "; molgaze show draws pictures" if args.output.suffix.lower() in DRAWN else ""
+        raise _CommandError(
+            USAGE, f"{args.output}: its suffix is no format: choose --format {known}{more}"
+        )
     if form == "parquet":
         from .files import arrow  # noqa: PLC0415
 

@@ -132,7 +132,7 @@ def load(source: Source, page: int = 1) -> Sheet:
     else:
         return _load_file(source, page, name)
     if page != 1:
-        raise PictureError(name, "page", f"has no page {page}: give a file to choose a page")
+        raise PictureError(name, "page", f"there is no page {page}: give a file to choose a page")
     _check_size(image.size, name)
     try:
         return Sheet(_ink(image, name), name)
@@ -172,7 +172,7 @@ def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, nam
             if page > 1:
                 image.seek(page - 1)
         except _DECODER_ERRORS as error:
-            raise PictureError(name, "page", f"has no page {page}") from error
+            raise PictureError(name, "page", f"there is no page {page}{_count(data)}") from error
         _check_size(image.size, name)
         try:
             image.load()
@@ -181,6 +181,15 @@ def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, nam
             raise
         except _DECODER_ERRORS as error:
             raise PictureError(name, "truncated", f"truncated or corrupt ({error})") from error
+
+
+def _count(data: bytes) -> str:
+    """How many pages a picture has, for messages; empty where a broken one does not tell."""
+    try:  # opened anew: after a page that is not there, Pillow counts wrongly
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return f", it has {getattr(image, 'n_frames', 1)}"
+    except _DECODER_ERRORS:
+        return ""
 
 
 def _open_other(data: bytes, name: str, error: Exception) -> Image.Image:

@@ -159,12 +159,13 @@ class Reading:
 
     @property
     def title(self) -> str:
-        """What the reading is called on one line: its id, or its source, its page after the first,
-        and the number of its compound if it has one on its page.
+        """What the reading is called on one line: its id, or its source, its page if it is not the
+        first, and its page and number if the compound has a number on its page.
         """
         if self.id:
             return one_line(self.id)
-        page = f", page {self.page}" if self.page is not None and self.page > 1 else ""
+        is_told = self.page is not None and (self.page > 1 or bool(self.number))
+        page = f", page {self.page}" if is_told else ""
         number = f", {self.number}" if self.number else ""
         return one_line(f"{self.source or ''}{page}{number}")
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator, rdMolDescriptors
 
+from . import refusals
 from .files import whole
 from .picture import PictureError, load
 from .reading import Reading, draw
@@ -76,6 +77,8 @@ def table(path: str | os.PathLike[str]) -> list[Row]:
                     raise TableError(f"{where}: RDKit does not read the answer {smiles!r}")
                 condition, note = record.get("condition") or None, record.get("note") or ""
                 rows.append(Row(picture, smiles, condition, note))
+    except FileNotFoundError as err:
+        raise TableError(f"{source}: {refusals.MISSING}") from err
     except (OSError, UnicodeDecodeError, csv.Error) as err:
         raise TableError(f"{source}: {err}") from err
     if not rows:
