@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 import os
 import random
 import re
@@ -41,6 +42,9 @@ KEEP = 120  # seconds between saves to the folder that comes back
 ENDING = 25  # seconds that saving takes at the end
 PLATFORMS = tuple(f"manylinux{age}_x86_64" for age in ("_2_28", "_2_27", "_2_17", "2014", "1"))
 PACKAGES = ("rdkit", "epam.indigo")
+SYSTEM = re.compile(r"ld-linux|lib(c|m|pthread|dl|rt|util|gcc_s|stdc[+]{2})[.]so")  # everywhere
+    r"(ld-linux|lib(c|m|pthread|dl|rt|util|gcc_s|stdc\+\+))\b"
+)  # every machine has it
 
 # prints the libraries that training loads, each by its name without what a build adds to it
 LOADED = """
@@ -49,6 +53,22 @@ from indigo import Indigo
 indigo.renderer.IndigoRenderer(Indigo())
 print("\\n".join({line.split()[-1].rsplit("/", 1)[-1] for line in open("/proc/self/maps")
                   if ".so" in line}))
+"""
+
+# prints how much ink Indigo needs for a molecule with labels: other fonts would need other ink
+INK = """
+from io import BytesIO
+import numpy as np
+from indigo import Indigo
+from indigo.renderer import IndigoRenderer
+from PIL import Image
+session = Indigo()
+renderer = IndigoRenderer(session)
+session.setOption("render-output-format", "png")
+session.setOption("render-background-color", 1.0, 1.0, 1.0)
+molecule = session.loadMolecule("CC(=O)Nc1ccc(S(N)(=O)=O)c(Br)c1[N+]([O-])=O")
+png = bytes(renderer.renderToBuffer(molecule))
+print((255 - np.asarray(Image.open(BytesIO(png)).convert("L"), int)).sum() / 255)
 """
 
 
@@ -70,7 +90,8 @@ def pack(data: list[Path], python: str) -> None:
     dice = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("data", "fonts", "site"):
+        parts = ("data", "fonts", "site", "lib")
+        for part in parts:
             (folder / part).mkdir()
         for path in data:
             with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -85,8 +106,12 @@ def pack(data: list[Path], python: str) -> None:
                 shutil.copy(font, folder / "fonts")
                 room -= size
         _packages(folder / "site", python)
+        _libraries(folder)
+        shutil.copytree("/etc/fonts", folder / "etc")
+        ink = subprocess.run([sys.executable, "-c", INK], check=True, capture_output=True)
+        (folder / "ink").write_bytes(ink.stdout)
         with tarfile.open(ARCHIVE, "w:xz", preset=7) as archive:
-            for part in ("data", "fonts", "site"):
+            for part in (*parts, "etc", "ink"):
                 archive.add(folder / part, part)
     backbone = Backbone()
     backbone.load_imagenet()
@@ -119,6 +144,18 @@ def _packages(site: Path, python: str) -> None:
         is_library = ".so" in path.suffixes and path.is_file()
         if is_library and _plain(path.name) not in loaded:
             path.unlink()
+
+
+def _libraries(folder: Path) -> None:
+    """Copy what the packages in ``site`` need of this machine's libraries to ``lib``."""
+    site = folder / "site"
+    own = [site / "rdkit.libs", site / "indigo" / "lib" / "linux-x86_64"]
+    env = {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, own))}
+    for path in site.rglob("*.so*"):
+        listed = subprocess.run(["ldd", path], env=env, capture_output=True, text=True, check=False)
+        for name, found in re.findall(r"(\S+) => (/\S+)", listed.stdout):
+            if not found.startswith(str(folder)) and not SYSTEM.match(name):
+                shutil.copy(found, folder / "lib" / name)
 
 
 def _plain(library: str) -> str:
@@ -172,11 +209,24 @@ def run(args: argparse.Namespace) -> None:
         with tarfile.open(ARCHIVE) as archive:
             archive.extractall(far, filter="data")
         shutil.copytree(far / "fonts", Path.home() / ".fonts", dirs_exist_ok=True)
+        known = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False)
+        for path in (far / "lib").iterdir():
+            if path.name in known.stdout.split():  # the machine's own fits the rest of it better
+                path.unlink()
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     if args.device == "cuda" or args.site:
         paths.insert(1, str(far / "site"))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    libraries = [*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), str(far / "lib")]
+    env["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+    env["FONTCONFIG_PATH"] = str(far / "etc")
+    drawing = [sys.executable, "-c", INK]
+    drawn = subprocess.run(drawing, env=env, capture_output=True, text=True, check=False)
+    print("Indigo's ink here and there:", (far / "ink").read_text().strip(), drawn.stdout.strip())
+    if not math.isclose(float(drawn.stdout or 0), float((far / "ink").read_text()), rel_tol=0.05):
+        print("Indigo does not draw as it should and is left out:", drawn.stderr[-300:])
+        shutil.rmtree(far / "site" / "indigo")
     args.out.mkdir(parents=True, exist_ok=True)
     args.state.mkdir(parents=True, exist_ok=True)
     # every tensor that a drawing process hands over is an open file
