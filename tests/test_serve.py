@@ -116,6 +116,11 @@ def test_refusals(
     assert said in answer.json()["detail"]
 
 
+def test_how_much_may_be_sent_is_told_as_the_option_has_it(welcoming: TestClient) -> None:
+    answer = welcoming.post("/read", content=b"x", headers=PNG | {"Content-Length": "20971521"})
+    assert (answer.status_code, answer.json()["detail"]) == (413, "more than 20 MB")
+
+
 def test_refusals_of_forms(client: TestClient) -> None:
     assert client.post("/read", data={"a": "b"}, files={"pictures": b"1"}).status_code == 422
     assert client.post("/read", files={"x": b"1"}).status_code == 422
@@ -708,7 +713,8 @@ def test_command() -> None:
             assert json.loads(answer.read())["imago_versions"]
         taken = subprocess.run(command, capture_output=True, text=True, check=False)
         assert taken.returncode == 3
-        assert taken.stderr == f"molgaze: 127.0.0.1, port {port}: Address already in use\n"
+        said = "Address already in use; choose another one with --port"
+        assert taken.stderr == f"molgaze: 127.0.0.1, port {port}: {said}\n"
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 130

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import io
 import ipaddress
 import math
@@ -741,15 +742,19 @@ async def _parts(request: Request, limit: int, hold: Hold) -> AsyncGenerator[byt
     """The body as it comes, counted: what the header says of its length is not believed."""
     told, size = request.headers.get("content-length", ""), 0
     if told.isdecimal() and int(told[:20]) > limit:
-        raise HTTPException(413, f"more than {limit:,} bytes")
+        raise HTTPException(413, f"more than {_size(limit)}")
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise HTTPException(413, f"more than {limit:,} bytes")
+            raise HTTPException(413, f"more than {_size(limit)}")
         hold(len(part))
         yield part
     if not size:
         raise HTTPException(422, "the body is empty")
+
+
+def _size(limit: int) -> str:
+    return f"{limit:,} bytes" if limit % 2**20 else f"{limit // 2**20} MB"
 
 
 async def _body(request: Request, limit: int, hold: Hold) -> bytes:
@@ -892,6 +897,8 @@ def run(args: argparse.Namespace) -> int:
         listening = socket.create_server((args.host, args.port), family=family)
     except OSError as err:
         said = os.strerror(err.errno) if err.errno and err.errno > 0 else str(err)
+        if err.errno == errno.EADDRINUSE:
+            said += "; choose another one with --port"
         raise OSError(f"{args.host}, port {args.port}: {said}") from err
     app = application(factory, limits, ketcher=args.ketcher)
     server = _Server(
