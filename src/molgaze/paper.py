@@ -42,7 +42,8 @@ def plain_ink(image: Image.Image) -> Image.Image | None:
     channels = list(image.split())
     if len(channels) == 3 and _is_grey(channels):
         channels = channels[1:2]
-    grounds = _grounds(channels) if _may_have_grounds(channels) else None
+    counts = [channel.histogram() for channel in channels]
+    grounds = _grounds(channels) if _may_have_grounds(counts) else None
     raw = _ink_on(channels, grounds) if grounds else None
     ink = _stretch(raw) if raw else None
     if grounds and raw and ink:
@@ -52,7 +53,7 @@ def plain_ink(image: Image.Image) -> Image.Image | None:
             alone.paste(raw.crop(card), card[:2])
             ink = _stretch(alone)
     else:
-        ink = _stretch(_on_paper(channels))
+        ink = _stretch(_on_paper(channels, counts))
     if ink is None:
         return None
     if len(channels) == 3:
@@ -65,14 +66,22 @@ def page_ink(image: Image.Image) -> Image.Image | None:
     channels = list(image.split())
     if len(channels) == 3 and _is_grey(channels):
         channels = channels[1:2]
-    return _stretch(_on_paper(channels))
+    return _stretch(_on_paper(channels, [channel.histogram() for channel in channels]))
 
 
-def _on_paper(channels: list[Image.Image]) -> Image.Image:
-    """Ink on paper of one colour, darker than it or lighter, whichever is more."""
+def _on_paper(channels: list[Image.Image], counts: list[list[int]]) -> Image.Image:
+    """Ink on paper of one colour, darker than it or lighter, whichever is more.
+
+    Args:
+        channels: of the picture.
+        counts: their histograms.
+    """
+    papers = [_paper(channel, levels) for channel, levels in zip(channels, counts, strict=True)]
+    if len(channels) == 1 and isinstance(papers[0], int):
+        return _on_flat(channels[0], counts[0], papers[0])
     darker, lighter = None, None
-    for channel in channels:
-        paper = _paper(channel)
+    for channel, level in zip(channels, papers, strict=True):
+        paper = Image.new("L", channel.size, level) if isinstance(level, int) else level
         down = _ratio(ImageChops.subtract(paper, channel), paper)
         up = ImageChops.subtract(channel, paper)
         darker = down if darker is None else ImageChops.lighter(darker, down)
@@ -84,20 +93,29 @@ def _on_paper(channels: list[Image.Image]) -> Image.Image:
     return darker if masses[0] >= masses[1] else lighter
 
 
+def _on_flat(channel: Image.Image, counts: list[int], paper: int) -> Image.Image:
+    """The same for one channel and paper of one level, which its histogram alone tells."""
+    levels = np.arange(256)
+    sides = [np.maximum(paper - levels, 0), np.maximum(levels - paper, 0)]  # darker, lighter
+    masses = [int((np.array(counts) * side * (side >= MIN_CONTRAST)).sum()) for side in sides]
+    return channel.point(sides[masses[0] < masses[1]].tolist())
+
+
 def _is_grey(channels: list[Image.Image]) -> bool:
     red, green, blue = channels
     apart = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
     return all(int(side.getextrema()[1]) <= 24 for side in apart)  # type: ignore[arg-type]
 
 
-def _paper(channel: Image.Image) -> Image.Image:
-    """Grey level of the paper at each pixel: the medians of large blocks, smoothed."""
+def _paper(channel: Image.Image, counts: list[int]) -> Image.Image | int:
+    """Grey level of the paper at each pixel, the medians of large blocks, smoothed; or one number
+    where it is the same everywhere.
+    """
     width, height = channel.size
     step = max(1, max(width, height) // 512)
-    counts = channel.histogram()
     if max(counts) >= (1 - 0.12 / step**2) * width * height:
         # So few other pixels can't make up half of a quarter of the blocks.
-        return Image.new("L", channel.size, counts.index(max(counts)))
+        return counts.index(max(counts))
     small = np.asarray(channel.reduce(step) if step > 1 else channel)
     side = max(24, max(small.shape) // 12)  # px of a block: wider than a ring, narrower than a lamp
     rows, columns = max(1, small.shape[0] // side), max(1, small.shape[1] // side)
@@ -105,7 +123,7 @@ def _paper(channel: Image.Image) -> Image.Image:
     level = float(np.median(blocks))
     spread = np.percentile(np.abs(blocks - level), 75)
     if spread < 4:
-        return Image.new("L", channel.size, round(level))
+        return round(level)
     # A block inside a bold ring or a stray black bar must not pass for paper.
     padded = np.pad(blocks, 1, mode="edge")
     around = np.stack(
@@ -185,9 +203,9 @@ class _Grounds:
     bare: Mask
 
 
-def _may_have_grounds(channels: list[Image.Image]) -> bool:
+def _may_have_grounds(histograms: list[list[int]]) -> bool:
     """False for most pictures, at a glance: one colour of paper, one or more of thin ink."""
-    counts = np.array([channel.histogram() for channel in channels], np.float64)
+    counts = np.array(histograms, np.float64)
     total = counts[0].sum()
     least = _LEAST_GROUND * total
     dark, light = counts[:, :16].sum(axis=1), counts[:, 240:].sum(axis=1)
