@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from molgaze import Reader
+from molgaze.evidence import Leftover, leftovers
 from molgaze.gaze import Gaze, Task, Walk
 from molgaze.judge import judge
 from molgaze.picture import PictureError, load
@@ -125,11 +126,11 @@ def test_what_makes_no_sense_is_read_at_far_scales_and_what_is_no_molecule_with_
     assert found[0].smiles == "CCCO"
 
 
-def at_once(task: Task[Walk]) -> Walk:
+def at_once(task: Task[tuple[Walk, list[Leftover]]]) -> tuple[Walk, list[Leftover]]:
     """What a task finds that takes no step."""
     with pytest.raises(StopIteration) as end:
         next(task)
-    found: Walk = end.value.value
+    found: tuple[Walk, list[Leftover]] = end.value.value
     return found
 
 
@@ -153,11 +154,12 @@ def test_the_gaze_is_sent_back_to_ink_that_it_passed_over_as_often_as_is_allowed
     read = Walk(("C", "C", ">"), spots, (0.9,) * 3, -1.0, ended=True)
     for allowed in (0, 1, 2):
         looks = Looks(cells)
-        found = at_once(_looked_again(looks, read, allowed))  # type: ignore[arg-type]
+        found, left = at_once(_looked_again(looks, read, allowed))  # type: ignore[arg-type]
         assert looks.sent == allowed
+        assert left == leftovers(cells, found.graph)
         assert len(found.tokens) == len(read.tokens) + allowed
     done = Looks(np.array([(x, 5) for x in range(2, 6)]))
-    assert at_once(_looked_again(done, read, 4)) is read  # type: ignore[arg-type]
+    assert at_once(_looked_again(done, read, 4))[0] is read  # type: ignore[arg-type]
     assert not done.sent
 
 
@@ -166,10 +168,10 @@ def test_every_walk_is_looked_at_again_unless_that_is_left_out(
 ) -> None:
     looks: list[int] = []
 
-    def looked_again(_: Gaze, walk: Walk, most: int) -> Task[Walk]:
+    def looked_again(_: Gaze, walk: Walk, most: int) -> Task[tuple[Walk, list[Leftover]]]:
         yield from ()
         looks.append(most)
-        return walk
+        return walk, []
 
     monkeypatch.setattr("molgaze.reader._looked_again", looked_again)
     reader.read(molecule_picture())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .confidence import features_of
 from .evidence import (
+    Leftover,
     cut_anions,
     leftovers,
     median_bond,
@@ -85,7 +86,11 @@ class _Draft:
 
 
 def judge(
-    picture: Picture, inked: NDArray[np.integer], read: Walk, without: Collection[str] = ()
+    picture: Picture,
+    inked: NDArray[np.integer],
+    read: Walk,
+    without: Collection[str] = (),
+    left: list[Leftover] | None = None,
 ) -> Verdict:
     """From a walk to its graph, once, with what the picture shows to be otherwise.
 
@@ -94,6 +99,7 @@ def judge(
         inked: (L, 2) x and y of its cells that hold ink.
         read: the walk, its places in pixels of the ink map.
         without: names of rules to leave out.
+        left: what the walk's own graph leaves of the ink, if that is known.
     """
     draft = _draft(read)
     if "wave" not in without:
@@ -107,7 +113,8 @@ def judge(
     if "second line" not in without:
         _double(picture.ink, draft)
     lines = unread_lines(picture.ink, draft.graph)
-    left = leftovers(inked, draft.graph)
+    if left is None or draft.findings:  # each rule that mends the graph finds something
+        left = leftovers(inked, draft.graph)
     odd = misshapen(draft.graph)
     passed = straight_carbons(picture.ink, draft.graph)
     features = features_of(picture, read, draft.graph, left)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .confidence import Confidence, sense
-from .evidence import leftovers
+from .evidence import Leftover, leftovers
 from .gaze import Gaze, Net, Task, Walk, alone, together
 from .judge import RULES, WORTH_A_LOOK, Verdict, judge
 from .judge import doubtful as doubtful_atoms
@@ -315,10 +315,11 @@ class Reader:
         walks = yield from gaze.walks(beam or self._beam)
         new = []
         for rank, walk in enumerate(walks):
+            left = None
             if "second look" not in self._without:
                 looks = 1 if rank else LOOKS
-                walk = yield from _looked_again(gaze, walk, looks)  # noqa: PLW2901
-            verdict = judge(picture, gaze.inked, walk, self._without)
+                walk, left = yield from _looked_again(gaze, walk, looks)  # noqa: PLW2901
+            verdict = judge(picture, gaze.inked, walk, self._without, left)
             new.append(understood(picture, walk, verdict, self._expand))
         if not new:
             new.append(Candidate(picture))
@@ -401,8 +402,9 @@ def _is_same(bond: float, other: float, factor: float) -> bool:
     return abs(math.log(bond / other)) < math.log(factor)
 
 
-def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Task[Walk]:
-    """A walk that is sent back to ink which it passed over, as long as this leaves less ink.
+def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Task[tuple[Walk, list[Leftover]]]:
+    """A walk that is sent back to ink which it passed over, as long as this leaves less ink; and
+    what it leaves.
 
     Args:
         gaze: of the picture.
@@ -420,7 +422,7 @@ def _looked_again(gaze: Gaze, walk: Walk, looks: int) -> Task[Walk]:
         if sum(x.length for x in still) >= sum(x.length for x in left):
             break
         walk, left = longer, still
-    return walk
+    return walk, left
 
 
 @dataclass
