@@ -207,8 +207,9 @@ def decode(
     spots = np.zeros((len(tokens), 2))
     given = np.asarray(places, dtype=np.float64).reshape(-1, 2)[: len(tokens)]
     spots[: len(given)] = np.nan_to_num(given, posinf=0.0, neginf=0.0)
+    spot_of: list[list[float]] = spots.tolist()  # quicker to ask than an array
     atoms: list[str] = []
-    where: list[NDArray[np.float64]] = []
+    where: list[list[float]] = []
     steps: list[int] = []
     bonds: list[tuple[int, int, str]] = []
     glyphs: dict[int, NDArray[np.float64]] = {}
@@ -236,7 +237,7 @@ def decode(
     def add(i: int, text: str) -> None:
         nonlocal here, bond
         atoms.append(text)
-        where.append(spots[i])
+        where.append(spot_of[i])
         steps.append(i)
         if here is not None:
             join(i, here, len(atoms) - 1)
@@ -255,7 +256,9 @@ def decode(
         label = None
 
     def nearest(i: int) -> int:
-        return int(np.argmin(((np.array(where) - spots[i]) ** 2).sum(1)))
+        x, y = spot_of[i]
+        away = [(x - a) * (x - a) + (y - b) * (y - b) for a, b in where]
+        return away.index(min(away))
 
     ended = False
     for i, token in enumerate(tokens):
@@ -299,8 +302,9 @@ def decode(
         fault(len(tokens), "bond that leads nowhere")
     if not ended:
         fault(len(tokens), "the walk does not end")
-    spots = np.array(where, dtype=np.float64).reshape(-1, 2)
-    return Graph(atoms, spots, bonds, glyphs, steps, closed), faults
+    return Graph(
+        atoms, np.array(where, dtype=np.float64).reshape(-1, 2), bonds, glyphs, steps, closed
+    ), faults
 
 
 class Trail:
