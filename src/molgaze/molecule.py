@@ -17,7 +17,7 @@ from rdkit.Chem import rdinchi
 from .components import median
 from .finding import Finding, Kind
 from .graft import NUMBER, graft
-from .origin import forget, named, source, spot, trace, trace_bond
+from .origin import atoms_of, bonds_of, forget, named, source, spot, trace, trace_bond
 from .stereo import MARK, WEDGES, perceive, wedge_as_drawn
 from .valence import FILLED, cure, write_oxides
 from .walk import ATOM_PATTERN, Graph
@@ -91,7 +91,7 @@ class Molecule:
     @cached_property
     def cxsmiles(self) -> str | None:
         """With the labels that plain SMILES cannot hold; None if there are none."""
-        labelled = any(a.HasProp("atomLabel") for a in self.mol.GetAtoms())
+        labelled = any(a.HasProp("atomLabel") for a in atoms_of(self.mol))
         return _cxsmiles(self.mol) if labelled else None
 
     @property
@@ -181,7 +181,7 @@ def _build(graph: Graph, expand: bool, findings: list[Finding]) -> Chem.RWMol:
             bond.SetIsAromatic(True)
             bond.GetBeginAtom().SetIsAromatic(True)
             bond.GetEndAtom().SetIsAromatic(True)
-    scale = _bond_length(mol)
+    scale = _bond_length(graph)
     gone = []
     for i in labels:
         text, glyphs = graph.atoms[i][1:-1], graph.glyphs.get(i)
@@ -204,36 +204,40 @@ def _atom(text: str) -> Chem.Atom | None:
     if number is None:
         return None
     atom = Chem.Atom(number)
-    atom.SetIsotope(isotope)
+    if isotope:
+        atom.SetIsotope(isotope)
     if sign:
         atom.SetFormalCharge(int(size or 1) * (1 if sign == "+" else -1))
-    atom.SetNumRadicalElectrons(len(dots))
-    atom.SetNoImplicit(element not in FILLED)
+    if dots:
+        atom.SetNumRadicalElectrons(len(dots))
+    if element not in FILLED:
+        atom.SetNoImplicit(True)
     return atom
 
 
-def _bond_length(mol: Chem.Mol) -> float:
-    lengths = [math.dist(spot(b.GetBeginAtom()), spot(b.GetEndAtom())) for b in mol.GetBonds()]
+def _bond_length(graph: Graph) -> float:
+    places = np.asarray(graph.places, np.float64).tolist()
+    lengths = [math.dist(places[a], places[b]) for a, b, _ in graph.bonds]
     return (median(lengths) if lengths else 0.0) or 20.0
 
 
 def _place(mol: Chem.RWMol) -> None:
     conformer = Chem.Conformer(mol.GetNumAtoms())
     conformer.Set3D(False)
-    for atom in mol.GetAtoms():
-        conformer.SetAtomPosition(atom.GetIdx(), Geometry.Point3D(*spot(atom), 0.0))
+    conformer.SetPositions(np.array([(*spot(atom), 0.0) for atom in atoms_of(mol)]))
     mol.RemoveAllConformers()
     mol.AddConformer(conformer, assignId=True)
 
 
 def _finish(drawn: Chem.RWMol, valid: bool, findings: list[Finding]) -> Molecule:
-    for atom in drawn.GetAtoms():
-        atom.SetIntProp(NUMBERED, atom.GetIdx())
+    for i, atom in enumerate(atoms_of(drawn)):
+        atom.SetIntProp(NUMBERED, i)
     mol = Chem.RemoveHs(drawn, sanitize=valid)
-    hydrogens = _on_wedges(drawn, {a.GetIntProp(NUMBERED): a.GetIdx() for a in mol.GetAtoms()})
-    atoms = tuple(source(a) for a in mol.GetAtoms())
+    kept = atoms_of(mol)
+    hydrogens = _on_wedges(drawn, {a.GetIntProp(NUMBERED): i for i, a in enumerate(kept)})
+    atoms = tuple(source(a) for a in kept)
     forget(mol)
-    for atom in mol.GetAtoms():
+    for atom in kept:
         atom.ClearProp(NUMBERED)
         if atom.GetAtomicNum():
             atom.SetAtomMapNum(0)
@@ -263,7 +267,7 @@ def _on_wedges(drawn: Chem.Mol, kept: dict[int, int]) -> tuple[Hydrogen, ...]:
             spot(bond.GetEndAtom()),
             source(bond.GetEndAtom()),
         )
-        for bond in drawn.GetBonds()
+        for bond in bonds_of(drawn)
         if bond.HasProp(MARK)
         and bond.GetBeginAtomIdx() in kept
         and bond.GetEndAtomIdx() not in kept
@@ -276,10 +280,10 @@ def _molfile(
     """The molfile, and the hydrogens that are atoms of it."""
     copy = Chem.RWMol(mol)
     # RDKit writes only a query bond as "any" (8); an unspecified one becomes an illegal 0.
-    for i in [b.GetIdx() for b in copy.GetBonds() if b.GetBondType() == Chem.BondType.UNSPECIFIED]:
+    for i in [b.GetIdx() for b in bonds_of(copy) if b.GetBondType() == Chem.BondType.UNSPECIFIED]:
         copy.ReplaceBond(i, Chem.MolFromSmarts("*~*").GetBondWithIdx(0))
     block = _block(copy, valid)
-    if not valid or not (hydrogens or any(bond.HasProp(MARK) for bond in copy.GetBonds())):
+    if not valid or not (hydrogens or any(bond.HasProp(MARK) for bond in bonds_of(copy))):
         return block, ()
     # RDKit chooses the bonds that are wedged; those that were drawn so are to be.
     wedge_as_drawn(copy, {hydrogen.bearer for hydrogen in hydrogens})

@@ -12,7 +12,7 @@ import numpy as np
 from rdkit import Chem
 
 from .finding import Finding, Kind
-from .origin import find, is_of_label, kind_of, spot
+from .origin import bonds_of, find, is_of_label, kind_of, spot
 from .valence import sanitise
 
 #: A double bond keeps its stereo only if a neighbour leaves its line by more than this (degrees);
@@ -30,7 +30,7 @@ def perceive(mol: Chem.RWMol, valid: bool, findings: list[Finding]) -> None:
     """Tetrahedral stereo from wedges and places, double-bond stereo from places."""
     marked: set[int] = set()
     wavy: set[int] = set()
-    for bond in mol.GetBonds():
+    for bond in bonds_of(mol):
         kind = kind_of(bond)
         if kind in WEDGES:
             bond.SetBondDir(WEDGES[kind])
@@ -40,13 +40,13 @@ def perceive(mol: Chem.RWMol, valid: bool, findings: list[Finding]) -> None:
         if kind == "~":
             wavy |= {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()}
     Chem.AssignChiralTypesFromBondDirs(mol, replaceExistingTags=False)
-    for bond in mol.GetBonds():
+    for bond in bonds_of(mol):
         if bond.GetBondType() == Chem.BondType.SINGLE:
             bond.SetBondDir(Chem.BondDir.NONE)
     mol.ClearComputedProps()
     Chem.FastFindRings(mol)
     rings = mol.GetRingInfo()
-    for bond in mol.GetBonds():
+    for bond in bonds_of(mol):
         if bond.GetBondType() != Chem.BondType.DOUBLE:
             continue
         if rings.NumBondRings(bond.GetIdx()) and rings.MinBondRingSize(bond.GetIdx()) <= SMALL_RING:
@@ -76,12 +76,12 @@ def wedge_as_drawn(mol: Chem.RWMol, others: Collection[int] = ()) -> None:
     """
     drawn = [
         (bond.GetIdx(), bond.GetBeginAtomIdx(), bond.GetProp(MARK))
-        for bond in mol.GetBonds()
+        for bond in bonds_of(mol)
         if bond.HasProp(MARK)
     ]
     Chem.WedgeMolBonds(mol, mol.GetConformer())
     marked = {begin for _, begin, _ in drawn} | set(others)
-    for bond in mol.GetBonds():
+    for bond in bonds_of(mol):
         if bond.GetBeginAtomIdx() in marked and bond.GetBondType() == Chem.BondType.SINGLE:
             bond.SetBondDir(Chem.BondDir.NONE)
     for i, begin, kind in drawn:

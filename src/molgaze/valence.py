@@ -10,7 +10,7 @@ from itertools import combinations
 from rdkit import Chem
 
 from .finding import Finding, Kind
-from .origin import find, is_of_label
+from .origin import atoms_of, bonds_of, find, is_of_label
 
 #: Elements that carry hydrogens which a drawing leaves out; a metal carries those drawn.
 FILLED = frozenset(
@@ -27,9 +27,11 @@ MOST_ADDED = 4
 
 def write_oxides(mol: Chem.RWMol) -> None:
     """Arrows from N, P or S to a lone O: N+-O-, P=O, S=O, as RDKit and its SMILES hold them."""
-    for bond in mol.GetBonds():
+    for bond in bonds_of(mol):
+        if bond.GetBondType() != Chem.BondType.DATIVE:
+            continue
         giver, taker = bond.GetBeginAtom(), bond.GetEndAtom()
-        if bond.GetBondType() != Chem.BondType.DATIVE or taker.GetSymbol() != "O":
+        if taker.GetSymbol() != "O":
             continue
         if taker.GetDegree() > 1 or taker.GetFormalCharge() or giver.GetFormalCharge():
             continue
@@ -47,7 +49,7 @@ def cure(mol: Chem.RWMol, findings: list[Finding]) -> bool:
     What cannot be cured is a finding, and its atom keeps its bonds and hydrogens as they are.
     """
     mol.UpdatePropertyCache(strict=False)
-    for atom in mol.GetAtoms():
+    for atom in atoms_of(mol):
         lost = is_onium(atom) and not atom.GetNoImplicit()
         charge = int(lost) - int(_is_ate(atom))
         if charge and not is_of_label(atom):
