@@ -68,7 +68,7 @@ def sites(ink: NDArray[np.float32], upward: bool = False) -> Sites:
         ink: (8h, 8w), 0 paper to 1 ink.
         upward: whether ``up2`` and ``up4`` are wanted, as they are for learning only.
     """
-    framed = np.pad(ink, 1)
+    framed = _framed(ink, 1)
     inner = framed[1:, 1:]
     # a lone grey pixel is noise
     smooth = (inner + framed[:-1, 1:] + framed[1:, :-1] + framed[:-1, :-1])[:-1, :-1] / 4
@@ -81,10 +81,11 @@ def sites(ink: NDArray[np.float32], upward: bool = False) -> Sites:
     )
     four, three = np.arange(4), np.arange(-1, 2)
     patches = _around(framed, 2 * y2, 2 * x2, four)
-    down4 = _around(np.pad(grid2, 1), 2 * y4, 2 * x4, four)
-    down8 = _around(np.pad(grid4, 1), 2 * y8, 2 * x8, four)
-    near4 = _around(np.pad(grid4, 1), y4 + 1, x4 + 1, three)
-    wide = np.pad(grid8, _ROOM)
+    down4 = _around(_framed(grid2, 1), 2 * y4, 2 * x4, four)
+    framed4 = _framed(grid4, 1)
+    down8 = _around(framed4, 2 * y8, 2 * x8, four)
+    near4 = _around(framed4, y4 + 1, x4 + 1, three)
+    wide = _framed(grid8, _ROOM)
     near8 = np.stack([_around(wide, y8 + _ROOM, x8 + _ROOM, three * d) for d in DILATIONS])
     none = np.zeros((0, 4), np.int64)
     return Sites(
@@ -110,16 +111,17 @@ def _coarser(full: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _spread(full: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where any of the 3x3 around is."""
-    padded = np.pad(full, 1)
+    padded = _framed(full, 1)
     tall = padded[:-2] | padded[1:-1] | padded[2:]
     return np.asarray(tall[:, :-2] | tall[:, 1:-1] | tall[:, 2:])
 
 
 def _numbered(near: NDArray[np.bool_]) -> tuple[Rows, Rows, Rows]:
     """The row of every site of a map, 0 where there is none, and y and x of rows 1, 2, ..."""
-    y, x = np.nonzero(near)
+    found = np.flatnonzero(near)
     grid = np.zeros(near.shape, np.int64)
-    grid[y, x] = np.arange(1, len(y) + 1)
+    grid.ravel()[found] = np.arange(1, len(found) + 1)
+    y, x = np.divmod(found, near.shape[1])
     return grid, y, x
 
 
@@ -127,7 +129,18 @@ def _around(grid: NDArray[Any], y: Rows, x: Rows, reach: Rows) -> NDArray[Any]:
     """(N + 1, k k) values at (y, x) and around; row 0, the paper's, is nought."""
     steps = reach[:, None] * grid.shape[1] + reach  # (k, k)
     flat = (y * grid.shape[1] + x)[:, None] + steps.ravel()
-    return np.concatenate([np.zeros((1, flat.shape[1]), grid.dtype), grid.ravel()[flat]])
+    found = np.empty((len(flat) + 1, flat.shape[1]), grid.dtype)
+    found[0] = 0
+    grid.ravel().take(flat, out=found[1:], mode="clip")  # quicker than "raise" into an array
+    return found
+
+
+def _framed(grid: NDArray[Any], by: int) -> NDArray[Any]:
+    """A map in a frame of noughts, as np.pad makes it in some more time."""
+    height, width = grid.shape
+    found = np.zeros((height + 2 * by, width + 2 * by), grid.dtype)
+    found[by : by + height, by : by + width] = grid
+    return found
 
 
 def _above(grid: Rows, y: Rows, x: Rows) -> Rows:
