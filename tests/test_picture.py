@@ -557,7 +557,7 @@ def untouched(image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the picture is taken for a frame, a ring or a ground."""
     ink = load(image).ink
     with monkeypatch.context() as patch:
-        patch.setattr(paper, "_unframed", lambda ink: ink)
+        patch.setattr(paper, "_unframed", lambda ink: (ink, None))
         patch.setattr(paper, "_unringed", lambda _, ink: ink)
         patch.setattr(paper, "_may_have_grounds", lambda _: False)
         assert np.array_equal(ink, load(image).ink)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+DARK = 110  # of 255: a pixel as dark as this is ink
 MAX_TURNS = 200_000  # between ink and paper, row by row; noise has more, drawings a tenth
 
 Mask = NDArray[np.bool_]
@@ -98,6 +99,16 @@ def components(mask: Mask) -> Components:
     np.maximum.at(boxes[:, 3], owner, row + 1)
     areas = np.bincount(owner, weights=end - start, minlength=len(first)).astype(np.int64)
     return Components((height, width), boxes, areas, runs, owner)
+
+
+def strokes(ink: NDArray[np.uint8]) -> Components | None:
+    """The components of what is dark in a picture; None for noise.
+
+    Args:
+        ink: (H, W), 0 paper .. 255 ink.
+    """
+    dark = ink >= DARK
+    return None if is_noise(dark) else components(dark)
 
 
 def is_noise(mask: Mask) -> bool:

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .components import Components, components, is_noise, joined, median
+from .components import Components, joined, median
 
 SMALL_LETTER = 6.0  # px, of a capital letter at reading scale; smaller ones are hard to read
 FINE_HASH = 1.7  # px from dash to dash at reading scale; finer hashes look like solid wedges
 LETTER = 0.39  # bonds: height of a capital letter that is written larger
 LETTER_RANGE = (7.0, 10.0)  # px at reading scale
 _LEAST_LETTER = 8.0  # px, of a capital letter in the original: smaller ones show no shape
-_LEVEL = 110  # of 255: a pixel as dark as this belongs to a mark
 _MAX_MARKS = 1200  # more small components than this are noise
 _REACH = 0.5  # bonds: marks are shorter than this
 _TALLEST = 1.7  # heights of a capital letter: brackets of labels are lower
@@ -92,20 +91,17 @@ class _Shapes:
         return self.box[:, 2:] - self.box[:, :2]
 
 
-def fine_marks(ink: Bytes, bond: float, factor: float) -> Marks | None:
+def fine_marks(ink: Bytes, found: Components | None, bond: float, factor: float) -> Marks | None:
     """The letters and hashes of a drawing that are too fine at a scale; None if there are none.
 
     Args:
         ink: uint8 (H, W), 0 paper .. 255 ink.
+        found: the components of what is dark in it; None for noise, in which nothing is looked for.
         bond: bond length in pixels.
         factor: pixels at reading scale for one pixel of `ink`.
     """
-    if factor >= 1 or factor * _LEAST_LETTER > SMALL_LETTER:
+    if found is None or factor >= 1 or factor * _LEAST_LETTER > SMALL_LETTER:
         return None
-    dark = ink >= _LEVEL
-    if is_noise(dark):
-        return None
-    found = components(dark)
     reach = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
     small = np.flatnonzero((reach < _REACH * bond) & (found.areas >= 4))
     if not 0 < small.size <= _MAX_MARKS:

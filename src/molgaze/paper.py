@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from .components import Components, components, is_noise
+from .components import DARK, Components, components, is_noise, strokes
 
 MIN_CONTRAST = 20  # levels of 255 between paper and ink
 MIN_INK_PIXELS = 6
-_LEVEL = 110  # of 255: a pixel as dark as this is ink, for frames
 _SAMPLED = 320  # px: side of the sample on which grounds are looked for
 _TONE = 14  # levels of 255 by which a ground's colour may vary
 _SHADED = 5.0  # levels of 255: standard deviation of a ground that is not flat
@@ -33,8 +32,9 @@ Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
-def plain_ink(image: Image.Image) -> Image.Image | None:
-    """L or RGB -> L ink on flat paper (0), at full contrast (255); None when blank.
+def plain_ink(image: Image.Image) -> tuple[Image.Image, Components | None] | None:
+    """L or RGB -> L ink on flat paper (0), at full contrast (255), and the components of what is
+    dark in it where they are known; None when blank.
 
     A channel at a time, and the strongest difference wins: yellow sulfur on white is nearly
     invisible in luminance and black in the blue channel.
@@ -58,7 +58,8 @@ def plain_ink(image: Image.Image) -> Image.Image | None:
         return None
     if len(channels) == 3:
         ink = _unringed(channels, ink)
-    return Image.fromarray(_unframed(np.asarray(ink)))
+    bare, found = _unframed(np.asarray(ink))
+    return Image.fromarray(bare), found
 
 
 def page_ink(image: Image.Image) -> Image.Image | None:
@@ -367,7 +368,7 @@ def _ink_on(channels: list[Image.Image], grounds: _Grounds) -> Image.Image:
 def _card(grounds: _Grounds, ink: Image.Image) -> tuple[int, int, int, int] | None:
     """Box of the card that holds the drawing; None if it lies on the page as a whole."""
     step = grounds.step
-    dark = np.asarray(ink) >= _LEVEL
+    dark = np.asarray(ink) >= DARK
     height, width = dark.shape
     best, most = None, -1.0
     sampled = np.zeros(grounds.label.shape)
@@ -399,18 +400,18 @@ def _card(grounds: _Grounds, ink: Image.Image) -> tuple[int, int, int, int] | No
         return None
     # What crosses the border of a tinted box belongs to the drawing: no card.
     out = 3 * inset
-    strokes = components(dark)
-    inside = (strokes.boxes[:, :2] < (box[2] - out, box[3] - out)).all(axis=1)
-    inside &= (strokes.boxes[:, 2:] > (box[0] + out, box[1] + out)).all(axis=1)
+    lines = components(dark)
+    inside = (lines.boxes[:, :2] < (box[2] - out, box[3] - out)).all(axis=1)
+    inside &= (lines.boxes[:, 2:] > (box[0] + out, box[1] + out)).all(axis=1)
     across = inside & (
-        (strokes.boxes[:, 0] < left - out)
-        | (strokes.boxes[:, 1] < top - out)
-        | (strokes.boxes[:, 2] > right + out)
-        | (strokes.boxes[:, 3] > bottom + out)
+        (lines.boxes[:, 0] < left - out)
+        | (lines.boxes[:, 1] < top - out)
+        | (lines.boxes[:, 2] > right + out)
+        | (lines.boxes[:, 3] > bottom + out)
     )
     # Rings round the card, such as its shadow, touch all sides of it.
-    ring = (strokes.boxes[:, :2] < (left + out, top + out)).all(axis=1)
-    ring &= (strokes.boxes[:, 2:] > (right - out, bottom - out)).all(axis=1)
+    ring = (lines.boxes[:, :2] < (left + out, top + out)).all(axis=1)
+    ring &= (lines.boxes[:, 2:] > (right - out, bottom - out)).all(axis=1)
     return None if (across & ~ring).any() else box
 
 
@@ -429,7 +430,7 @@ def _unringed(channels: list[Image.Image], ink: Image.Image) -> Image.Image:
     pixels = np.stack([np.asarray(channel) for channel in channels], 2)
     high, low = np.asarray(highest), np.asarray(lowest)
     vivid = np.asarray(apart) > _VIVID
-    marks = np.asarray(ink) >= _LEVEL
+    marks = np.asarray(ink) >= DARK
     middle = (high // 2 + low // 2)[..., None]
     hue = (pixels > middle) @ np.array([1, 2, 4], np.uint8)
     cleared = None
@@ -471,14 +472,13 @@ def _is_ellipse(ring: Mask) -> bool:
     return bool(spread < len(xs) / around + 1 and turn.size > 32)
 
 
-def _unframed(ink: Bytes) -> Bytes:
-    """Ink without frames, rules and table lines round the drawing, and without a screen's edge."""
-    dark = ink >= _LEVEL
-    if is_noise(dark):
-        return ink
-    found = components(dark)
-    if len(found) < 2:
-        return ink
+def _unframed(ink: Bytes) -> tuple[Bytes, Components | None]:
+    """Ink without frames, rules and table lines round the drawing, and without a screen's edge; and
+    its components, if there are none of these.
+    """
+    found = strokes(ink)
+    if found is None or len(found) < 2:
+        return ink, found
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
     low, high = found.boxes[:, :2].min(axis=0), found.boxes[:, 2:].max(axis=0)
     whole = high - low
@@ -489,14 +489,14 @@ def _unframed(ink: Bytes) -> Bytes:
         if _is_frame(found, number, others) or _is_ruled(found, number, others, low, high):
             gone[number] = True
     if not gone.any() or gone.all():
-        return ink
+        return ink, found
     cleared = ink.copy()
     grown = Image.fromarray(found.mask(gone).astype(np.uint8) * np.uint8(255))
     near = np.asarray(grown.filter(ImageFilter.MaxFilter(5))) > 0
     kept = Image.fromarray(found.mask(~gone).astype(np.uint8) * np.uint8(255))
     near &= np.asarray(kept.filter(ImageFilter.MaxFilter(3))) == 0
     cleared[near] = 0
-    return cleared
+    return cleared, None
 
 
 def _is_drawing(found: Components, others: Mask, side: float) -> bool:

@@ -13,7 +13,7 @@ import io
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import BinaryIO, TypeAlias
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import formats, refusals
+from .components import Components, strokes
 from .paper import plain_ink
 from .scale import TARGET_BOND, Bytes, Picture, at_scale, bond_length
 
@@ -81,10 +82,12 @@ class Sheet:
     Attributes:
         ink: uint8 (H, W), 0 paper .. 255 ink; paper flat, ink stretched to full contrast.
         source: the name of what was read.
+        found: the components of what is dark in it, where they are known.
     """
 
     ink: Bytes
     source: str = "array"
+    found: Components | None = field(default=None, repr=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,6 +98,11 @@ class Sheet:
     def bond(self) -> float:
         """Estimated bond length in pixels."""
         return bond_length(self.ink)
+
+    @cached_property
+    def strokes(self) -> Components | None:
+        """The components of what is dark in it; None for noise."""
+        return strokes(self.ink) if self.found is None else self.found
 
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
@@ -110,7 +118,7 @@ class Sheet:
             bond: true bond length in original pixels where it is known better than by estimate.
         """
         length = self.bond if bond is None else bond
-        return at_scale(self.ink, self.box, length, target, self.source)
+        return at_scale(self.ink, self.box, self.strokes, length, target, self.source)
 
 
 def load(source: Source, page: int = 1) -> Sheet:
@@ -135,7 +143,7 @@ def load(source: Source, page: int = 1) -> Sheet:
         raise PictureError(name, "page", f"there is no page {page}: give a file to choose a page")
     _check_size(image.size, name)
     try:
-        return Sheet(_ink(image, name), name)
+        return _sheet(image, name)
     except PictureError:
         raise
     except _DECODER_ERRORS as error:
@@ -176,7 +184,7 @@ def _load_file(source: str | os.PathLike[str] | bytes | BinaryIO, page: int, nam
         _check_size(image.size, name)
         try:
             image.load()
-            return Sheet(_ink(image, name), name)
+            return _sheet(image, name)
         except PictureError:
             raise
         except _DECODER_ERRORS as error:
@@ -303,23 +311,22 @@ def _to_bytes(array: NDArray[np.generic], name: str) -> Bytes:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _ink(image: Image.Image, name: str) -> Bytes:
-    """PIL image in any mode -> ink uint8 (H, W), as a person would see it."""
+def _sheet(image: Image.Image, name: str) -> Sheet:
+    """PIL image in any mode -> its ink, as a person would see it."""
     orientation = _orientation(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_bytes(np.asarray(image), name))
     if image.has_transparency_data:
         layers = image.convert("RGBA")
-        ink = plain_ink(_over(layers, 255))
-        if ink is None:
-            ink = plain_ink(_over(layers, 0))
+        plain = plain_ink(_over(layers, 255)) or plain_ink(_over(layers, 0))
     else:
-        ink = plain_ink(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    if ink is None:
+        plain = plain_ink(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    if plain is None:
         raise PictureError(name, "blank", "blank: nothing is drawn in it")
+    ink, found = plain
     if orientation in _TURNS:
-        ink = ink.transpose(_TURNS[orientation])
-    return np.array(ink)
+        ink, found = ink.transpose(_TURNS[orientation]), None
+    return Sheet(np.array(ink), name, found)
 
 
 _TURNS = {

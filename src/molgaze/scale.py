@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from .components import Components
 from .marks import Label, fine_marks, letter_factor
 
 MAX_READ_PIXELS = 4_000_000  # of an ink map at reading scale
@@ -87,13 +88,19 @@ class Picture:
 
 
 def at_scale(
-    ink: Bytes, box: Box, bond: float, target: float = TARGET_BOND, source: str = "array"
+    ink: Bytes,
+    box: Box,
+    strokes: Components | None,
+    bond: float,
+    target: float = TARGET_BOND,
+    source: str = "array",
 ) -> Picture:
     """The drawing with bonds of about `target` px, cropped to its ink.
 
     Args:
         ink: uint8 (H, W), 0 paper .. 255 ink.
         box: left, top, right, bottom of the ink, in pixels.
+        strokes: the components of what is dark in it; None for noise.
         bond: bond length in pixels.
         target: wanted bond length in px.
         source: the name of what was read.
@@ -106,7 +113,7 @@ def at_scale(
     factor = min(target / bond, MAX_ENLARGEMENT)
     factor = min(factor, math.sqrt(MAX_READ_PIXELS / ((box[2] - box[0]) * (box[3] - box[1]))))
     size = (ink.shape[0], ink.shape[1])
-    marks = fine_marks(ink, bond, factor)
+    marks = fine_marks(ink, strokes, bond, factor)
     if marks is None:
         found, offset = _resized(ink, box, factor)
         return Picture(found, offset, factor, size, bond, source)
