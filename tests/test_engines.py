@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -256,11 +257,15 @@ def recipe(name: str) -> str:
     return code.replace("from molgaze import Reader", "from stub import Stub as Reader")
 
 
-def test_dask(tmp_path: Path) -> None:
+def test_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask.bag")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     folder = pictures(tmp_path / "in", 6)
     out = tmp_path / "out"
-    exec(recipe("Dask"), {"PICTURES": str(folder), "OUT": str(out), "PARTS": 2})
+    script = tmp_path / "recipe.py"  # as a file, which dask's processes load
+    places = f"PICTURES, OUT, PARTS = {str(folder)!r}, {str(out)!r}, 2\n"
+    script.write_text(places + recipe("Dask"))
+    subprocess.run([sys.executable, script], check=True, timeout=120)
     assert alike(pq.read_table(out).to_pylist()) == by_batch(folder, tmp_path)
 
 
