@@ -16,7 +16,18 @@ from rdkit import Chem
 from molgaze import Reader
 from molgaze.gaze import WeightsError
 from molgaze.layout import Layout, Region
-from molgaze.page import HEAD, MARGIN, _cut, _is_split, _Read, _read_alone, apart, find, moved
+from molgaze.page import (
+    HEAD,
+    MARGIN,
+    _cut,
+    _is_split,
+    _Read,
+    _read_alone,
+    apart,
+    find,
+    findings,
+    moved,
+)
 from molgaze.picture import PictureError, load
 from molgaze.reading import Reading
 
@@ -177,13 +188,26 @@ def test_a_file_is_read_once_and_any_frame_of_it(reader):
     assert {reading.page for reading in readings} == {2}
 
 
+def test_drawings_of_a_page_are_read_together_and_as_if_alone(reader):
+    sheet = grid(*SMILES[:3])
+    layout = Layout(255 - sheet.pixels)
+    alone = {
+        finding.region.box: reader.read(255 - layout.shown(finding.region, MARGIN)).tokens
+        for finding in findings(reader._net, layout)
+    }
+    readings = list(reader.find(sheet.pixels))
+    assert len(readings) == 3
+    assert {reading.box: reading.tokens for reading in readings} == alone
+    assert all(reading.ms > 0 for reading in readings)
+
+
 def test_a_picture_of_a_page_gives_what_is_drawn_on_it(reader):
     sheet = Sheet(1000, 900)
     sheet.text(60, 40, WORDS * 2)
     sheet.molecule(SMILES[0], 300, 420, bond=36, size=20)
     sheet.text(60, 700, WORDS)
     whole = Reading(smiles="C.CC", confidence=0.1, scale=36.0)
-    readings = apart(reader._net, reader.read_part, load(sheet.image), whole)
+    readings = apart(reader._net, reader._read_part, load(sheet.image), whole)
     found_all(readings, sheet.boxes)
 
 
@@ -206,6 +230,7 @@ def test_a_salt_is_one_molecule(reader, one, other, count):
     sheet = grid(one, other)
 
     def read(pixels, *, is_scaled=False):
+        yield from ()  # it takes no step
         xs = np.nonzero(pixels.min(0) < 128)[0]
         width = xs.max() - xs.min()
         widths = [b[2] - b[0] for b in sheet.boxes]
@@ -338,16 +363,17 @@ def test_a_picture_of_which_little_was_read_is_searched(reader):
     whole = Reading(
         smiles="CC", confidence=0.9, scale=36.0, places=((left[0], left[1]), (left[2], left[3]))
     )
-    found = apart(reader._net, reader.read_part, load(sheet.pixels), whole)
+    found = apart(reader._net, reader._read_part, load(sheet.pixels), whole)
     assert len(found) == 2
     over = replace(whole, places=((60.0, 60.0), (float(sheet.boxes[1][2]), 250.0)))
-    assert apart(reader._net, reader.read_part, load(sheet.pixels), over) == [over]
+    assert apart(reader._net, reader._read_part, load(sheet.pixels), over) == [over]
 
 
 def test_the_text_of_a_page_bears_out_the_scale_of_its_drawings():
     told = []
 
     def read(pixels, *, is_scaled=False):
+        yield from ()  # it takes no step
         told.append(is_scaled)
         return Reading(smiles="CC", confidence=0.9)
 
@@ -357,5 +383,6 @@ def test_the_text_of_a_page_bears_out_the_scale_of_its_drawings():
         sheet.molecule(SMILES[0], 80, 500, bond=bond, size=18)
         found = Layout(255 - sheet.pixels)
         region = max(found.regions, key=lambda r: overlap(r.box, sheet.boxes[0]))
-        _read_alone(found, read, region, 0.99)
+        with pytest.raises(StopIteration):
+            next(_read_alone(found, read, region, 0.99))
     assert told == [True, False, False]

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from rdkit import Chem
 
 from .document import Document, Page
-from .gaze import Net, WeightsError
+from .gaze import Net, Task, WeightsError, together
 from .glyphs import phrases
 from .layout import INK_LEVEL, LETTER, MIDDLE, Box, Layout, Region
 from .numbering import numbers, printed, windows
@@ -140,12 +140,13 @@ def findings(net: Net, layout: Layout) -> list[Finding]:
 
 
 class Read(Protocol):
-    """Reads one drawing, given as grey paper (h, w) uint8, 255 paper.
+    """Reads one drawing, given as grey paper (h, w) uint8, 255 paper: as a task, whose steps are
+    taken together with those of the other drawings of its page.
 
     With `is_scaled`, its page bears out the length of a bond that the drawing seems to have.
     """
 
-    def __call__(self, source: Bytes, /, *, is_scaled: bool = False) -> Reading: ...
+    def __call__(self, source: Bytes, /, *, is_scaled: bool = False) -> Task[Reading]: ...
 
 
 def find(
@@ -193,8 +194,14 @@ def read_page(net: Net, read: Read, page: Page, layout: Layout | None = None) ->
         layout: of its ink, if that is known.
     """
     layout = layout or Layout(page.sheet.ink)
-    found = [one for finding in findings(net, layout) for one in _read(layout, read, finding)]
-    found = [one for one in found if one.is_credible]
+    drawings = findings(net, layout)
+    parts: dict[int, list[_Read]] = {}
+    for number, those, seconds in together(net, (_read(layout, read, one) for one in drawings)):
+        if isinstance(those, Exception):
+            raise those
+        ms = seconds * 1000 / len(those)
+        parts[number] = [replace(one, reading=replace(one.reading, ms=ms)) for one in those]
+    found = [one for number in sorted(parts) for one in parts[number] if one.is_credible]
     found = _in_rows(found)
     readings = [_on_page(one, page) for one in found]
     if layout.arrows:
@@ -377,17 +384,19 @@ class _Read:
         return self.reading.confidence > least
 
 
-def _read(layout: Layout, read: Read, finding: Finding) -> list[_Read]:
+def _read(layout: Layout, read: Read, finding: Finding) -> Task[list[_Read]]:
     """Read a region, and those inside it if there are two or more: they stand if they read better
     than the whole.
     """
-    whole = _read_alone(layout, read, finding.region, finding.probability)
-    inner = [one for inside in finding.inner for one in _read(layout, read, inside)]
+    whole = yield from _read_alone(layout, read, finding.region, finding.probability)
+    inner: list[_Read] = []
+    for inside in finding.inner:
+        inner += yield from _read(layout, read, inside)
     if len(inner) >= 2 and _is_split(whole, inner):
         return inner
-    pieces = [
-        _read_alone(layout, read, region, finding.probability) for region in _cut(layout, whole)
-    ]
+    pieces = []
+    for region in _cut(layout, whole):
+        pieces.append((yield from _read_alone(layout, read, region, finding.probability)))
     return pieces if pieces and _is_split(whole, pieces) else [whole]
 
 
@@ -456,13 +465,13 @@ def _cut(layout: Layout, whole: _Read) -> list[Region]:
     return regions
 
 
-def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> _Read:
+def _read_alone(layout: Layout, read: Read, region: Region, probability: float) -> Task[_Read]:
     ink = layout.shown(region, MARGIN)
     low, high = (bond * layout.letter for bond in USUAL_BONDS)
     is_told = layout.letter != LETTER and not layout.is_grainy
     is_scaled = is_told and low < bond_length(ink) < high
     try:
-        reading = read(255 - ink, is_scaled=is_scaled)
+        reading = yield from read(255 - ink, is_scaled=is_scaled)
     except PictureError as error:
         reading = Reading(
             finish_reason="error", error=error.reason, error_type=type(error).__name__

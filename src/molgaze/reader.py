@@ -222,7 +222,7 @@ class Reader:
             PictureError: the document can't be opened.
             WeightsError: weights that were exported without a head for pages.
         """
-        return find(self._net, self.read_part, source, pages)
+        return find(self._net, self._read_part, source, pages)
 
     def read_apart(self, source: Source, *, page: int = 1) -> list[Reading]:
         """Read a picture that may show several molecules, such as a grid or a reaction.
@@ -238,7 +238,7 @@ class Reader:
         sheet = load(source, page)
         return self._apart(sheet, self._read_sheet(sheet, page, began))
 
-    def read_part(self, source: Source, *, is_scaled: bool = False) -> Reading:
+    def _read_part(self, source: Source, *, is_scaled: bool = False) -> Task[Reading]:
         """Read one drawing of a page, cut out.
 
         Args:
@@ -249,13 +249,12 @@ class Reader:
         Raises:
             PictureError: the source is not a picture that can be read.
         """
-        began = time.perf_counter()
         sheet = load(source)
-        candidates = self.candidates(sheet, is_scaled)
-        return self._reading(sheet, candidates, 1, (time.perf_counter() - began) * 1000)
+        candidates = yield from self._candidates(sheet, is_scaled)
+        return self._reading(sheet, candidates, 1, 0.0)
 
     def _apart(self, sheet: Sheet, whole: Reading) -> list[Reading]:
-        return apart(self._net, self.read_part, sheet, whole)
+        return apart(self._net, self._read_part, sheet, whole)
 
     # --- one picture ---
 
@@ -264,7 +263,7 @@ class Reader:
 
         Args:
             sheet: the picture.
-            is_scaled: see :meth:`read_part`.
+            is_scaled: see :meth:`_read_part`.
         """
         return alone(self._net, self._candidates(sheet, is_scaled))
 
@@ -278,7 +277,7 @@ class Reader:
 
         Args:
             sheet: the picture.
-            is_scaled: see :meth:`read_part`.
+            is_scaled: see :meth:`_read_part`.
         """
         read: list[Candidate] = []
         found = (yield from self._look(read, sheet.at_scale(bond=sheet.bond))).bond
