@@ -439,8 +439,26 @@ def test_a_correction_goes_into_every_file(opened: Opened) -> None:
     _, text = saved(page, "[data-save=csv]")
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["smiles"], row["warnings"]) == ("NC1CC1", "corrected by hand, read as CO")
+    expect(page.locator("#warnings li")).to_have_count(0)
     page.locator("#revert").click()
     expect(page.locator("#smiles")).to_have_text("CO")
+
+
+def test_a_molecule_that_is_left_as_it_was_was_checked(opened: Opened) -> None:
+    page = opened()
+    give(page, file("methanol.png", picture()))
+    expect(page.locator("#warnings li")).not_to_have_count(0)
+    page.keyboard.press("e")
+    expect(page.locator("#editor > *")).not_to_have_count(0)
+    page.locator("#done").click()
+    expect(page.locator("#verdict")).to_have_text("Checked by you")
+    expect(page.locator("#doubts")).to_be_hidden()
+    expect(page.locator("#warnings li")).to_have_count(0)
+    _, text = saved(page, "[data-save=csv]")
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["smiles"], row["warnings"]) == ("CO", "checked by hand")
+    page.locator("#revert").click()
+    expect(page.locator("#warnings li")).not_to_have_count(0)
 
 
 def test_a_correction_in_the_editor_stays_on_the_picture(opened: Opened) -> None:

@@ -396,8 +396,8 @@ function verdict(item) {
   const { reading, sheet } = item;
   if (sheet.state === "failed") return ["doubt", "Not read", ""];
   if (sheet.state !== "read") return ["", "Reading", ""];
+  if (item.corrected) return ["sure", isAsRead(item) ? "Checked by you" : "Corrected by you", ""];
   if (!reading?.smiles && reading?.error) return ["doubt", "Not read", ""];
-  if (item.corrected) return ["sure", "Corrected by you", ""];
   if (!reading?.smiles) return ["doubt", "No molecule seen", ""];
   const share = percent(reading.confidence);
   if (reading.finish_reason === "length") return ["doubt", "Cut off, not whole", share];
@@ -412,7 +412,7 @@ function reason(item) {
   const { reading, sheet } = item;
   if (sheet.state === "failed") return `${sheet.source}: ${sheet.fault}`;
   if (sheet.state !== "read") return "Reading";
-  if (reading?.error && !reading.smiles) return reading.error;
+  if (reading?.error && !reading.smiles && !item.corrected) return reading.error;
   if (!reading?.smiles && !item.corrected) return "No molecule was seen here.";
   if (!(item.corrected ?? item).drawing) return "This molecule cannot be drawn; the molfile has it.";
   return "";
@@ -439,7 +439,8 @@ function showFacts(item) {
   $("inchikey").value = inchikey;
   $("as-read-row").hidden = !item.corrected;
   $("as-read").value = reading?.smiles ?? "";
-  $("warnings").replaceChildren(...(reading?.warnings ?? []).map((w) => element("li", w)));
+  const warnings = item.corrected ? [] : (reading?.warnings ?? []);
+  $("warnings").replaceChildren(...warnings.map((w) => element("li", w)));
   const others = reading?.alternatives ?? [];
   $("others").hidden = !others.length;
   $("others").querySelector("ul").replaceChildren(
@@ -541,11 +542,19 @@ async function correct() {
 
 // ---- out -------------------------------------------------------------------------------------
 
+// Whether the editor was left without a change of the molecule.
+function isAsRead({ reading, corrected }) {
+  const name = ({ smiles, cxsmiles }) => cxsmiles ?? smiles;
+  return name(corrected) === name(reading);
+}
+
 // A reading as it is now.
-function asCorrected({ reading, corrected }) {
+function asCorrected(item) {
+  const { reading, corrected } = item;
   if (!corrected) return reading;
   const { smiles, cxsmiles, inchikey, molfile } = corrected;
-  const told = `corrected by hand, read as ${reading.smiles ?? "no molecule"}`;
+  const before = reading.smiles ?? "no molecule";
+  const told = isAsRead(item) ? "checked by hand" : `corrected by hand, read as ${before}`;
   const changed = { smiles, cxsmiles, inchikey, molfile, error: null, error_type: null, finish_reason: "end" };
   return { ...reading, ...changed, review: false, atom_confidences: [], warnings: [told] };
 }
