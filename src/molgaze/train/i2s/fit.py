@@ -342,6 +342,7 @@ def _start(model: I2S, weights: Path | None) -> None:
     model.load_state_dict(start.state_dict())
 
 
+@torch.no_grad()
 def _optimiser(
     learnt: dict[str, nn.Parameter], settings: Settings, tensors: dict[str, Tensor], step: int
 ) -> torch.optim.Optimizer:
@@ -356,8 +357,8 @@ def _optimiser(
         if f"optimiser.{name}.first" in tensors:
             optimiser.state[p] = {
                 "step": torch.tensor(float(step), device=p.device),
-                "exp_avg": tensors[f"optimiser.{name}.first"].to(p.device),
-                "exp_avg_sq": tensors[f"optimiser.{name}.second"].to(p.device),
+                "exp_avg": torch.empty_like(p).copy_(tensors[f"optimiser.{name}.first"]),
+                "exp_avg_sq": torch.empty_like(p).copy_(tensors[f"optimiser.{name}.second"]),
             }
     return optimiser
 
