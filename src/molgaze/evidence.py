@@ -48,6 +48,8 @@ PASSED_REACH = 0.09  # bonds: not farther from it than this
 INKED = 0.35  # ink of a pixel that has to be explained
 THIN, WIDE = 0.15, 0.28  # bonds: how far the ink of a single bond and of others lies from its line
 BARE_INK = 0.2  # less ink than this is no line
+BARE_SPAN = np.linspace(0.35, 0.65, 7)  # of a bond: where there must be ink,
+BARE_SIDE = np.linspace(-WIDE, WIDE, 9)  # so many bonds from its middle line
 LINE_WIDTH = 0.09  # bonds: of a plain bond
 CLOSE_BY = 1e-6  # bonds: more than what rounding can add
 BESIDE = 0.5  # bonds: ink not farther than this from what was read is beside it
@@ -56,6 +58,8 @@ LINE_SPAN = (0.55, 1.7)  # bonds: between two atoms that share a line,
 SURE_SPAN = (0.7, 1.45)  # and between two that surely do
 LINE_SIDE = 0.07  # bonds: the line's own ink lies not farther from its middle than this
 BESIDE_LINE = 0.17  # bonds from its middle: where a line that is alone has paper
+ALONG_SPAN = np.linspace(0.2, 0.8, 11)  # of a line: where all of these are looked at
+ALONG_SIDE = np.array([*np.linspace(-LINE_SIDE, LINE_SIDE, 5), -BESIDE_LINE, BESIDE_LINE])
 FAINT, DARK = 0.25, 0.5  # of the ink of bonds that were read: on any line, on a sure one
 ALONE = 0.3  # of the same: the most beside a sure one
 APART = 0.1  # bonds: a line whose middle is nearer to a bond is that bond
@@ -249,13 +253,7 @@ def bare_bonds(ink: NDArray[np.float32], graph: Graph) -> list[int]:
     numbers = [k for k, (_, _, kind) in enumerate(graph.bonds) if kind not in ("h", "d", "?")]
     if not numbers:
         return []
-    ends = graph.places[[graph.bonds[k][:2] for k in numbers]]  # (M, 2, 2)
-    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-    across = unit_of(graph) * np.stack([-along[:, 1], along[:, 0]], 1) / length
-    spots = start[:, None] + np.linspace(0.35, 0.65, 7)[:, None] * along[:, None]  # (M, 7, 2)
-    sides = np.linspace(-WIDE, WIDE, 9)
-    inked = _sampled(ink, spots[:, :, None] + sides[:, None] * across[:, None, None])
+    inked = _profiles(ink, graph, numbers, BARE_SPAN, BARE_SIDE)
     share = (inked.max(2) > BARE_INK).mean(1)
     return [number for number, part in zip(numbers, share, strict=True) if part < 0.5]
 
@@ -306,12 +304,7 @@ def _along(
     """The mean ink on the middle of each of some ways (M, 2, 2), the least there, and the mean ink
     on the paler one of its two sides.
     """
-    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-    across = unit * np.stack([-along[:, 1], along[:, 0]], 1) / length  # (M, 2) one bond long
-    spots = start[:, None] + np.linspace(0.2, 0.8, 11)[:, None] * along[:, None]  # (M, 11, 2)
-    shifts = np.array([*np.linspace(-LINE_SIDE, LINE_SIDE, 5), -BESIDE_LINE, BESIDE_LINE])
-    inked = _sampled(ink, spots[:, :, None] + shifts[:, None] * across[:, None, None])  # (M, 11, 7)
+    inked = _profiles_of(ink, ends, unit, ALONG_SPAN, ALONG_SIDE)  # (M, 11, 7)
     on = inked[:, :, :5].max(2)
     return on.mean(1), on.min(1), inked[:, :, 5:].mean(1).min(1)
 
@@ -468,7 +461,7 @@ def _sides(
     sides = []
     for sign in (1, -1):
         spots = line[:, None] + sign * unit * WAVE_SIDE[:, None] * across
-        amount = _sampled(ink, spots).mean(1) * np.ptp(WAVE_SIDE)
+        amount = _sampled(ink, spots[..., 0], spots[..., 1]).mean(1) * np.ptp(WAVE_SIDE)
         slope = (turn @ amount) / (turn @ turn)  # of the line that fits best, as turn has mean 0
         sides.append(amount - amount.mean() - slope * turn)
     return sides[0], sides[1]
@@ -554,25 +547,44 @@ def _profiles(
 ) -> NDArray[np.float64]:
     """(M, span, side) the ink across some bonds: at shares of their length, so many bonds aside."""
     ends = graph.places[[graph.bonds[number][:2] for number in numbers]]  # (M, 2, 2)
-    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-    across = unit_of(graph) * np.stack([-along[:, 1], along[:, 0]], 1) / length
-    spots = start[:, None, None] + span[:, None, None] * along[:, None, None]
-    return _sampled(ink, spots + side[:, None] * across[:, None, None])
+    return _profiles_of(ink, ends, unit_of(graph), span, side)
 
 
-def _sampled(ink: NDArray[np.float32], spots: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The ink at places (..., 2), between pixels where they lie so."""
+def _profiles_of(
+    ink: NDArray[np.float32],
+    ends: NDArray[np.floating],
+    unit: float,
+    span: NDArray[np.floating],
+    side: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """(M, span, side) the same of any segments (M, 2, 2), with a bond so many pixels long."""
+    x, y = ends[:, 0].T
+    along_x, along_y = (ends[:, 1] - ends[:, 0]).T
+    length = np.maximum(np.sqrt(along_x * along_x + along_y * along_y), 1e-6)
+    across_x, across_y = unit * -along_y / length, unit * along_x / length  # a bond long
+    return _sampled(
+        ink,
+        (x[:, None] + span * along_x[:, None])[:, :, None] + side * across_x[:, None, None],
+        (y[:, None] + span * along_y[:, None])[:, :, None] + side * across_y[:, None, None],
+    )
+
+
+def _sampled(
+    ink: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """The ink at places, between pixels where they lie so."""
     height, width = ink.shape
-    x = np.minimum(np.maximum(spots[..., 0] - 0.5, 0), width - 1.001)
-    y = np.minimum(np.maximum(spots[..., 1] - 0.5, 0), height - 1.001)
+    x = np.minimum(np.maximum(x - 0.5, 0), width - 1.001)
+    y = np.minimum(np.maximum(y - 0.5, 0), height - 1.001)
     left, top = x.astype(np.intp), y.astype(np.intp)
-    fx, fy = x - left, y - top
+    x -= left
+    y -= top
+    before = 1 - x
     flat, at = ink.ravel(), top * width + left
-    upper = flat.take(at) * (1 - fx) + flat.take(at + 1) * fx
+    upper = flat.take(at) * before + flat.take(at + 1) * x
     at += width
-    lower = flat.take(at) * (1 - fx) + flat.take(at + 1) * fx
-    return np.asarray(upper * (1 - fy) + lower * fy)
+    lower = flat.take(at) * before + flat.take(at + 1) * x
+    return np.asarray(upper * (1 - y) + lower * y)
 
 
 def _from_lines(spots: NDArray[np.floating], ends: NDArray[np.floating]) -> NDArray[np.float64]:
