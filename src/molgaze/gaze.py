@@ -635,7 +635,8 @@ class _Stage:
                 place = np.full(len(view.cells) + 1, -1, np.int64)
                 place[only] = np.arange(len(only))
                 nine = place[nine[only]]
-            around.append(np.where(nine < 0, longest - 1, nine))
+            around.append(nine)
+        beside = _joined(around)
         which = [i for i, *_ in every]
         self.ends = np.cumsum(lengths).tolist()
         self.tables = {
@@ -649,7 +650,7 @@ class _Stage:
             "cells": _joined([v.cells if o is None else v.cells[o] for _, v, o in every]),
             "owner": np.repeat(np.arange(len(every), dtype=np.int64), lengths),
             "spread": spread,
-            "around": _joined(around),
+            "around": np.where(beside < 0, longest - 1, beside),
         }
 
     def step(self, net: Net, wanted: Sequence[Wanted]) -> list[Step]:
