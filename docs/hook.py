@@ -51,13 +51,14 @@ def _linked(markdown: str, folder: str, config: Any) -> str:
     """
 
     def target(link: re.Match[str]) -> str:
-        path = posixpath.normpath(posixpath.join(folder, link[1]))
+        name, mark, anchor = link[1].partition("#")
+        path = posixpath.normpath(posixpath.join(folder, name))
         if path in PAPERS:
-            return PAPERS[path]
+            return PAPERS[path] + mark + anchor
         if path.startswith("docs/"):
-            return path.removeprefix("docs/")
+            return path.removeprefix("docs/") + mark + anchor
         if not (Path(config.config_file_path).parent / path).exists():
             return link[1]  # MkDocs tells of it
-        return f"{config.repo_url.rstrip('/')}/blob/main/{path}"
+        return f"{config.repo_url.rstrip('/')}/blob/main/{path}{mark}{anchor}"
 
     return _LINK.sub(target, markdown)
