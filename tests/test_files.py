@@ -177,6 +177,12 @@ def test_sdf(tmp_path: Path) -> None:
     assert set(props) <= set(COLUMNS)
 
 
+@pytest.mark.parametrize(("smiles", "flag"), [("C[C@H](N)F", "1"), ("CC(N)F", "0")])
+def test_a_molecule_of_smiles_alone_is_no_racemate(smiles: str, flag: str, tmp_path: Path) -> None:
+    write([Reading(smiles)], tmp_path / "o.mol")
+    assert (tmp_path / "o.mol").read_text().splitlines()[3].split()[4] == flag
+
+
 def test_mol_holds_one(tmp_path: Path) -> None:
     assert write([reading("CO")], tmp_path / "o.mol") == 1
     assert Chem.MolToSmiles(Chem.MolFromMolFile(str(tmp_path / "o.mol"))) == "CO"

@@ -186,6 +186,12 @@ def test_only_the_narrow_end_makes_stereo() -> None:
     assert "wedge" in found.warnings[0]
 
 
+def test_the_molfile_of_a_drawn_enantiomer_is_no_racemate() -> None:
+    chiral = molecule(in_pixels(laid_out("C[C@H](N)C(=O)O")))
+    assert chiral.molfile.splitlines()[3].split()[4] == "1"
+    assert molecule(in_pixels(laid_out("CC(N)C(=O)O"))).molfile.splitlines()[3].split()[4] == "0"
+
+
 @pytest.mark.parametrize("wedged", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["w", "h"])
 def test_the_molfile_has_wedges_where_they_were_drawn(wedged: int, kind: str) -> None:

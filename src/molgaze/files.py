@@ -272,6 +272,8 @@ def _block(reading: Reading) -> str | None:
             return None
         from rdkit import Chem, rdBase  # noqa: PLC0415
 
+        if "@" in (reading.smiles or ""):  # as in molecule.py
+            mol.SetIntProp("_MolFileChiralFlag", 1)
         with rdBase.BlockLogs():
             found = str(Chem.MolToMolBlock(mol, forceV3000=mol.GetNumAtoms() > 999))
     _, _, rest = found.rstrip("\n").partition("\n")

@@ -110,7 +110,7 @@ class Molecule:
 
     @cached_property
     def _written(self) -> tuple[str, tuple[Hydrogen, ...]]:
-        return _molfile(self.mol, self.valid, self.hydrogens)
+        return _molfile(self.mol, self.smiles, self.valid, self.hydrogens)
 
     @cached_property
     def inchikey(self) -> str | None:
@@ -275,13 +275,15 @@ def _on_wedges(drawn: Chem.Mol, kept: dict[int, int]) -> tuple[Hydrogen, ...]:
 
 
 def _molfile(
-    mol: Chem.Mol, valid: bool, hydrogens: tuple[Hydrogen, ...]
+    mol: Chem.Mol, smiles: str, valid: bool, hydrogens: tuple[Hydrogen, ...]
 ) -> tuple[str, tuple[Hydrogen, ...]]:
     """The molfile, and the hydrogens that are atoms of it."""
     copy = Chem.RWMol(mol)
     # RDKit writes only a query bond as "any" (8); an unspecified one becomes an illegal 0.
     for i in [b.GetIdx() for b in bonds_of(copy) if b.GetBondType() == Chem.BondType.UNSPECIFIED]:
         copy.ReplaceBond(i, Chem.MolFromSmarts("*~*").GetBondWithIdx(0))
+    if "@" in smiles:  # else Indigo, OpenChemLib and others take it for a racemate
+        copy.SetIntProp("_MolFileChiralFlag", 1)
     block = _block(copy, valid)
     if not valid or not (hydrogens or any(bond.HasProp(MARK) for bond in bonds_of(copy))):
         return block, ()
