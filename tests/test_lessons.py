@@ -5,6 +5,9 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
+pytest.importorskip("cv2")
+pytest.importorskip("indigo")
+
 from molgaze.molecule import molecule
 from molgaze.train import corpus, depict, draw, lessons, programs, steroids
 
