@@ -25,8 +25,6 @@ PLACES = json.loads((EXAMPLES / "places.json").read_text("utf-8"))
 #: no name is added without an issue that says why.
 MISSES: tuple[str, ...] = ()
 PIXELS = 3.0  # on the ink map, whose bonds are TARGET_BOND pixels long
-#: Pictures in which an atom is farther off: the end of melatonin's chain, by 4.6 px.
-MISPLACED = {"melatonin.png": 5.0}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +55,7 @@ def test_every_drawn_atom_lies_where_it_was_drawn(file: str, readings: dict[str,
     assert reading.scale is not None
     read = reading.mol.GetConformer().GetPositions()[:, :2] * (1, -1)
     symbols = np.array([atom.GetSymbol() for atom in reading.mol.GetAtoms()])
-    near = MISPLACED.get(file, PIXELS) * reading.scale / TARGET_BOND
+    near = PIXELS * reading.scale / TARGET_BOND
     taken = set()
     for symbol, x, y in PLACES[file]:
         away = np.where(symbols == symbol, np.hypot(*(read - (x, y)).T), np.inf)

@@ -712,3 +712,30 @@ def test_the_help_needs_no_torch() -> None:
     assert done.returncode == 0, done.stderr
     assert "--unfreeze" in done.stdout
     assert "pip install 'molgaze[train]'" in done.stderr
+
+
+# --- the weights that ship ---
+
+
+def test_a_settled_backbone_learns_with_the_statistics_that_it_came_with() -> None:
+    model = net.I2S(unfreeze=True)
+    assert all(norm.training for norm in norms(model.train()))
+    model.is_settled = True
+    assert not any(norm.training for norm in norms(model.train()))
+    assert model.decoder.training
+    assert all(p.requires_grad for p in model.backbone.parameters())
+
+
+def norms(model: net.I2S) -> list[torch.nn.Module]:
+    return [m for m in model.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize(
+    ("name", "smiles"), [("vanillin", "COc1cc(C=O)ccc1O"), ("paracetamol", "CC(=O)Nc1ccc(O)cc1")]
+)
+def test_the_shipped_weights_read_the_shipped_pictures(
+    name: str, smiles: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = Path(__file__).parent.parent / "examples" / "i2s" / f"{name}.png"
+    assert main(["i2s", "read", str(picture)]) == 0
+    assert smiles in capsys.readouterr().out.split()

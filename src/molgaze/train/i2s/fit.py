@@ -57,6 +57,10 @@ class Settings:
     (taught, and walk tokens instead of characters)."""
     unfreeze: bool = False
     """Train the backbone too."""
+    settle: bool = False
+    """Let a backbone that is trained normalise by the statistics that it came with, as in reading.
+    Batches are of one length, and each normalised by its own is not what is met in reading: end a
+    run like this."""
     weights: Path | None = None
     """Weights to start from (a run's folder or file); those of ImageNet for the backbone if not."""
     device: str = "cpu"
@@ -133,6 +137,7 @@ def fit(settings: Settings) -> Path:
     steady = settings.minutes - cool
     size = Size(settings.variant)
     model = I2S(size, settings.unfreeze)
+    model.is_settled = settings.settle
     mean = copy.deepcopy(model)
     path, state, tensors = _last_save(settings.out, model, steady, cool)
     if tensors:

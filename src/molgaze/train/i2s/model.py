@@ -320,6 +320,7 @@ class I2S(nn.Module):
         self.encoder = Encoder(self.size)
         self.decoder = Decoder(self.size)
         self.unfreeze = unfreeze
+        self.is_settled = False  # whether a backbone that learns keeps its statistics all the same
         self.backbone.requires_grad_(unfreeze)
         for layer in (*self.encoder.modules(), *self.decoder.modules()):  # as Keras does
             if isinstance(layer, nn.Linear):
@@ -330,8 +331,8 @@ class I2S(nn.Module):
 
     def train(self, mode: bool = True) -> I2S:
         super().train(mode)
-        if not self.unfreeze:
-            self.backbone.eval()  # its batch norms keep ImageNet's statistics
+        if self.is_settled or not self.unfreeze:
+            self.backbone.eval()  # its batch norms keep their statistics
         return self
 
     def encode(self, seen: Tensor) -> Tensor:
