@@ -32,7 +32,6 @@ from PIL import Image
 from rdkit import Chem, rdBase
 
 from molgaze.document import Document
-from molgaze.page import find
 from molgaze.reader import WEIGHTS, Reader
 from molgaze.reading import Reading
 
@@ -126,13 +125,13 @@ def plain(smiles: str | None) -> str | None:
 def found_on(reader: Reader, path: Path, spoil: str) -> tuple[list[Reading], float, Box]:
     """The readings of a page, the pixels at 200 dots an inch for one of their units, its size."""
     if not spoil:
-        readings = list(find(reader._net, reader.read_part, str(path)))
+        readings = list(reader.find(str(path)))
         return readings, DPI / 72, (0.0, 0.0)
     with Document(str(path)) as document:
         image = document.picture(1, DPI).convert("L")
     spoiled = SPOILS[spoil](image)
     scale = image.width / spoiled.width
-    return list(find(reader._net, reader.read_part, spoiled)), scale, image.size
+    return list(reader.find(spoiled)), scale, image.size
 
 
 def main() -> None:
